@@ -1,0 +1,135 @@
+"""TLS as a layer of bytes: ``ssl.SSLObject`` between two memory buffers, on top of any wire.
+
+In and out: bytes. As encrypting never waits, a cancelled wait can tear a TLS record no more than a frame.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import final
+
+from ..errors import ConnectionLost
+from .wire import RECEIVE_SIZE, Wire
+
+__all__ = ["TlsWire"]
+
+
+@final
+class TlsWire(Wire):
+    """The TLS end of ``inner``; :meth:`handshake` comes first.
+
+    Args:
+        inner: the wire that carries the records; owned from now on.
+        context: with certificate and key for a server.
+        server_side: which end we are.
+        server_hostname: for a client: the name to ask for and to check.
+    """
+
+    __slots__ = ("_incoming", "_inner", "_outgoing", "_tls", "received_size", "scheme")
+
+    def __init__(
+        self, inner: Wire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None
+    ) -> None:
+        self._inner = inner
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
+        )
+        self.received_size = 0
+        self.scheme = "https"
+
+    @property
+    def client(self) -> tuple[str, int] | None:  # type: ignore[override]  # read-only here
+        return self._inner.client
+
+    @property
+    def unsent_size(self) -> int:  # type: ignore[override]  # read-only here
+        return self._inner.unsent_size
+
+    async def handshake(self) -> None:
+        """Agree on keys with the peer.
+
+        Raises:
+            ConnectionLost: the peer left, or spoke something else than TLS, or refused us, or we it.
+
+        Checkpoint: always. Cancelled: the connection is of no use any more.
+        """
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._send_records()
+                await self._receive_records()
+            except (ssl.SSLError, ssl.CertificateError) as exc:
+                await self._send_records()  # the alert tells the peer why
+                raise ConnectionLost(f"TLS handshake failed: {exc}") from exc
+            else:
+                break
+        await self._send_records()
+
+    async def receive(self) -> bytes:
+        while True:
+            try:
+                data = self._tls.read(RECEIVE_SIZE)
+            except ssl.SSLWantReadError:
+                await self._receive_records()
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLError as exc:
+                raise ConnectionLost(f"broken TLS stream: {exc}") from exc
+            else:
+                self._queue_records()  # the answer to a key update, if there was one
+                self.received_size += len(data)
+                return data
+
+    async def _receive_records(self) -> None:
+        data = await self._inner.receive()
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    async def _send_records(self) -> None:
+        await self._inner.send_all([self._outgoing.read()] if self._outgoing.pending else [])
+
+    def _queue_records(self) -> None:
+        if self._outgoing.pending:
+            self._inner.write_nowait([self._outgoing.read()])
+
+    def write_nowait(self, chunks: Iterable[bytes]) -> None:
+        try:
+            for chunk in chunks:
+                if chunk:  # an empty record would say nothing
+                    self._tls.write(chunk)
+        except ssl.SSLError:
+            return  # the stream is over; the reader tells it
+        self._queue_records()
+
+    def flush_nowait(self) -> bool:
+        return self._inner.flush_nowait()
+
+    async def flush_some(self) -> None:
+        await self._inner.flush_some()
+
+    def send_eof_nowait(self) -> None:
+        self._queue_close_notify()
+        if self._inner.flush_nowait():
+            self._inner.send_eof_nowait()
+
+    async def aclose(self) -> None:
+        self._queue_close_notify()
+        self._inner.flush_nowait()
+        await self._inner.aclose()
+
+    def abort(self) -> None:
+        self._inner.abort()
+
+    def _queue_close_notify(self) -> None:
+        # Never waited for: a peer that does not answer close_notify must not hold us.
+        try:
+            self._tls.unwrap()
+        except ssl.SSLError:
+            pass  # WantRead says "sent, now wait", all others "there is no stream left to end"
+        self._queue_records()

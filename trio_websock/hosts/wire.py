@@ -1,0 +1,293 @@
+"""A byte stream whose output cannot be torn: the socket below our own server and client.
+
+In and out: bytes. Knows nothing of HTTP or frames. Whatever is to be sent is queued first and leaves the queue only
+as the kernel takes it, so a cancelled wait loses nothing and repeats nothing.
+
+``SocketWire`` talks to a non-blocking stdlib socket: it tries the system call first and waits only when that would
+block. ``StreamWire`` does what it can with any ``trio.abc.Stream``. TLS lies on top of either, in ``tls.py``.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import final
+
+import trio
+
+from ..errors import ConnectionLost
+
+__all__ = ["SocketWire", "StreamWire", "Wire", "wire_for"]
+
+RECEIVE_SIZE = 64 * 1024  # bytes a read asks for: below glibc's threshold for mapping each buffer anew
+GATHER_SIZE = 64 * 1024  # bytes up to which joining chunks is cheaper than handing the kernel a list
+GATHER_LEN = 64  # chunks handed to the kernel at once; far below IOV_MAX
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends RST
+
+
+class Wire(ABC):
+    """One end of a byte stream."""
+
+    __slots__ = ()
+
+    #: Bytes received since the start.
+    received_size: int
+    #: Bytes queued and not yet taken by the kernel.
+    unsent_size: int
+    #: The peer's ``(host, port)``; ``None`` where there is no such thing.
+    client: tuple[str, int] | None
+    #: ``"http"`` or ``"https"``.
+    scheme: str
+
+    @property
+    def peer(self) -> str:
+        """The peer's address for people."""
+        return "local peer" if self.client is None else "{}:{}".format(*self.client)
+
+    @abstractmethod
+    async def receive(self) -> bytes:
+        """Wait for bytes; ``b""`` is the end of the stream.
+
+        Raises:
+            ConnectionLost: reset, or closed at our end meanwhile.
+
+        Checkpoint: always. Cancelled: nothing is lost.
+        """
+
+    @abstractmethod
+    def write_nowait(self, chunks: Iterable[bytes]) -> None:
+        """Queue bytes; nothing happens if the stream is gone."""
+
+    @abstractmethod
+    def flush_nowait(self) -> bool:
+        """Hand the kernel what it takes now; whether nothing is left."""
+
+    @abstractmethod
+    async def flush_some(self) -> None:
+        """Wait until the kernel takes at least one queued byte.
+
+        Raises:
+            ConnectionLost: there is nobody left to take it.
+
+        Checkpoint: always. Cancelled: the rest stays queued (a ``StreamWire`` is broken by it instead).
+        """
+
+    async def send_all(self, chunks: Iterable[bytes]) -> None:
+        """Queue bytes and wait until the kernel has taken everything queued."""
+        self.write_nowait(chunks)
+        while not self.flush_nowait():
+            await self.flush_some()
+
+    @abstractmethod
+    def send_eof_nowait(self) -> None:
+        """Shut the sending side, as soon as everything queued is out; best effort."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Close in good order, without waiting for the peer. Never raises."""
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Close at once, with a reset where there is one. Never raises, may be repeated."""
+
+
+@final
+class SocketWire(Wire):
+    """A connected stdlib socket, taken over and made non-blocking."""
+
+    __slots__ = ("_chunks", "_is_full", "_socket", "client", "received_size", "scheme", "unsent_size")
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._chunks: list[bytes | memoryview] = []
+        self._is_full = False
+        self.received_size = 0
+        self.unsent_size = 0
+        self.scheme = "http"
+        self.client = _prepare_socket(sock)
+
+    async def receive(self) -> bytes:
+        # A read that filled its buffer has more behind it; all others would only be told to wait. Either way the
+        # scheduler gets its turn and cancellation is seen.
+        try:
+            await (trio.lowlevel.checkpoint() if self._is_full else trio.lowlevel.wait_readable(self._socket))
+            while True:
+                try:
+                    data = self._socket.recv(RECEIVE_SIZE)
+                    break
+                except BlockingIOError:
+                    await trio.lowlevel.wait_readable(self._socket)
+        except (OSError, trio.ClosedResourceError) as exc:
+            raise ConnectionLost(f"nothing more can be read: {exc}") from exc
+        size = len(data)
+        self._is_full = size == RECEIVE_SIZE
+        self.received_size += size
+        return data
+
+    def write_nowait(self, chunks: Iterable[bytes]) -> None:
+        if self._socket.fileno() < 0:
+            return
+        for chunk in chunks:
+            self._chunks.append(chunk)
+            self.unsent_size += len(chunk)
+
+    def flush_nowait(self) -> bool:
+        while self._chunks:
+            try:
+                self._drop_sent(self._send_chunks())
+            except BlockingIOError:
+                return False
+            except OSError:
+                self._forget_unsent()  # the reader will meet the same error and tell it
+        return True
+
+    async def flush_some(self) -> None:
+        try:
+            await trio.lowlevel.wait_writable(self._socket)
+            self._drop_sent(self._send_chunks())
+        except BlockingIOError:
+            pass
+        except (OSError, trio.ClosedResourceError) as exc:
+            self._forget_unsent()
+            raise ConnectionLost(f"nothing more can be sent: {exc}") from exc
+
+    def _send_chunks(self) -> int:
+        chunks = self._chunks
+        if len(chunks) == 1:
+            return self._socket.send(chunks[0])
+        if self.unsent_size <= GATHER_SIZE:
+            return self._socket.send(b"".join(chunks))
+        return self._socket.sendmsg(chunks[:GATHER_LEN])
+
+    def _drop_sent(self, sent: int) -> None:
+        if sent == self.unsent_size:
+            self._forget_unsent()
+            return
+        self.unsent_size -= sent
+        whole = 0
+        while sent >= len(self._chunks[whole]):
+            sent -= len(self._chunks[whole])
+            whole += 1
+        del self._chunks[:whole]
+        self._chunks[0] = memoryview(self._chunks[0])[sent:]
+
+    def _forget_unsent(self) -> None:
+        self._chunks.clear()
+        self.unsent_size = 0
+
+    def send_eof_nowait(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # already gone, which says the same
+
+    async def aclose(self) -> None:
+        self._close()
+
+    def abort(self) -> None:
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        except OSError:
+            pass  # already closed
+        self._close()
+
+    def _close(self) -> None:
+        self._forget_unsent()
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+
+
+def _prepare_socket(sock: socket.socket) -> tuple[str, int] | None:
+    """Switch Nagle's delay off where there is TCP, and tell the peer's address."""
+    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        host, port = sock.getpeername()[:2]
+    except OSError:  # the peer has left already; the first read will say so
+        return None
+    return host, port
+
+
+@final
+class StreamWire(Wire):
+    """Any ``trio.abc.Stream``, taken over.
+
+    Such a stream cannot say how much of a cancelled ``send_all`` it took, so a cancelled ``flush_some`` breaks it:
+    whatever was queued is forgotten and nothing is sent any more.
+    """
+
+    __slots__ = ("_is_broken", "_queue", "_stream", "_wants_eof", "client", "received_size", "scheme", "unsent_size")
+
+    def __init__(self, stream: trio.abc.Stream, *, client: tuple[str, int] | None = None, scheme: str = "http") -> None:
+        self._stream = stream
+        self._queue = bytearray()
+        self._is_broken = False
+        self.received_size = 0
+        self.unsent_size = 0
+        self.client = client
+        self.scheme = scheme
+
+    async def receive(self) -> bytes:
+        try:
+            data = bytes(await self._stream.receive_some(RECEIVE_SIZE))
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            raise ConnectionLost(f"nothing more can be read: {exc}") from exc
+        self.received_size += len(data)
+        return data
+
+    def write_nowait(self, chunks: Iterable[bytes]) -> None:
+        if not self._is_broken:
+            for chunk in chunks:
+                self._queue += chunk
+            self.unsent_size = len(self._queue)
+
+    def flush_nowait(self) -> bool:
+        return not self._queue
+
+    async def flush_some(self) -> None:
+        slice_ = bytes(self._queue[:GATHER_SIZE])
+        if not slice_:
+            await trio.lowlevel.checkpoint()
+            return
+        try:
+            await self._stream.send_all(slice_)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
+            self._break()
+            raise ConnectionLost(f"nothing more can be sent: {exc}") from exc
+        except BaseException:
+            self._break()
+            raise
+        del self._queue[: len(slice_)]
+        self.unsent_size = len(self._queue)
+
+    def _break(self) -> None:
+        self._is_broken = True
+        self._queue.clear()
+        self.unsent_size = 0
+
+    def send_eof_nowait(self) -> None:
+        """Do nothing: a stream can only wait for this, and its peer sees the end at ``aclose`` anyway."""
+
+    async def aclose(self) -> None:
+        self._break()
+        with trio.CancelScope(shield=True) as scope:
+            scope.cancel()  # the forceful close that every AsyncResource owes us
+            await self._stream.aclose()
+
+    def abort(self) -> None:
+        self._break()
+        trio.lowlevel.spawn_system_task(self.aclose)
+
+
+def wire_for(stream: trio.abc.Stream) -> Wire:
+    """The best wire for ``stream``: a plain ``trio.SocketStream`` gives up its socket to a ``SocketWire``."""
+    if type(stream) is trio.SocketStream:
+        sock = stream.socket
+        return SocketWire(socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach()))
+    return StreamWire(stream)

@@ -1,0 +1,136 @@
+"""Messages as an application writes and reads them, and their one form on the way to the wire.
+
+In: whatever a callback pushes. Out: ``(opcode, payload bytes)``, checked, so that nothing behind this
+station can fail on a message. Knows nothing of frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, Union
+
+from .codes import Opcode
+from .errors import MessageError
+
+__all__ = [
+    "MAX_CONTROL_PAYLOAD",
+    "Binary",
+    "Incoming",
+    "Message",
+    "Outgoing",
+    "Payload",
+    "Ping",
+    "Pong",
+    "Text",
+    "encode_message",
+]
+
+MAX_CONTROL_PAYLOAD = 125  # bytes; RFC 6455 §5.5
+
+Payload: TypeAlias = Union[str, bytes, bytearray, memoryview, None, Sequence["Payload"]]
+"""What a message carries: text, bytes, ``None`` for nothing, or a list of those (iodata), joined when sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text message. Bytes must be UTF-8: they are sent as they are, without a decode."""
+
+    payload: Payload = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """A binary message. A ``str`` is sent as its UTF-8 bytes."""
+
+    payload: Payload = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """A ping, at most 125 bytes. As ``handle_control`` gets it, ``payload`` is always ``bytes``."""
+
+    payload: Payload = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """A pong, at most 125 bytes. As ``handle_control`` gets it, ``payload`` is always ``bytes``."""
+
+    payload: Payload = b""
+
+
+Message: TypeAlias = str | bytes | bytearray | memoryview | Text | Binary | Ping | Pong
+"""What ``Push`` accepts: ``str`` is text, bytes-like is binary, the classes name the opcode."""
+
+Incoming: TypeAlias = str | bytes | Ping | Pong
+"""What arrives: a whole text or binary message, or a control frame."""
+
+Outgoing: TypeAlias = tuple[Opcode, bytes]
+"""A checked message on its way to the wire."""
+
+_OPCODES = {Text: Opcode.TEXT, Binary: Opcode.BINARY, Ping: Opcode.PING, Pong: Opcode.PONG}
+_BYTES_LIKE = (bytes, bytearray, memoryview)
+
+
+def encode_message(message: Message, *, validate_utf8: bool = True) -> Outgoing:
+    """Check ``message`` and turn it into ``(opcode, payload)``.
+
+    Args:
+        message: see :data:`Message`.
+        validate_utf8: ``False`` lets text carry bytes that are not UTF-8 (a ``str`` with surrogate escapes).
+
+    Raises:
+        MessageError: not a message, text that is not UTF-8, or a control frame over 125 bytes.
+    """
+    kind = type(message)
+    if kind is str:
+        return Opcode.TEXT, _encode_text(message, validate_utf8)  # type: ignore[arg-type]  # narrowed by identity
+    if kind is bytes:
+        return Opcode.BINARY, message  # type: ignore[return-value]  # narrowed by identity
+    return _encode_any(message, validate_utf8)
+
+
+def _encode_any(message: Message, validate_utf8: bool) -> Outgoing:
+    if isinstance(message, str):
+        return Opcode.TEXT, _encode_text(message, validate_utf8)
+    if isinstance(message, _BYTES_LIKE):
+        return Opcode.BINARY, bytes(message)
+    opcode = _OPCODES.get(type(message))
+    if opcode is None:
+        raise MessageError(f"{message!r} is not a message: expected str, bytes, Text, Binary, Ping or Pong")
+    payload = _join_payload(message.payload, validate_utf8)
+    if opcode is Opcode.TEXT:
+        _check_text(message.payload, payload, validate_utf8)
+    elif opcode is not Opcode.BINARY and len(payload) > MAX_CONTROL_PAYLOAD:
+        name = opcode.name.lower()
+        raise MessageError(f"a {name} carries at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)} (RFC 6455 §5.5)")
+    return opcode, payload
+
+
+def _join_payload(payload: Payload, validate_utf8: bool) -> bytes:
+    if isinstance(payload, str):
+        return _encode_text(payload, validate_utf8)
+    if isinstance(payload, _BYTES_LIKE):
+        return bytes(payload)
+    if payload is None:
+        return b""
+    if isinstance(payload, (list, tuple)):
+        return b"".join([_join_payload(part, validate_utf8) for part in payload])
+    raise MessageError(f"{payload!r} is not a payload: expected str, bytes-like, None or a list of those")
+
+
+def _encode_text(text: str, validate_utf8: bool) -> bytes:
+    try:
+        return text.encode("utf-8", "strict" if validate_utf8 else "surrogateescape")
+    except UnicodeEncodeError as exc:
+        raise MessageError(f"text is not encodable as UTF-8: {exc}") from exc
+
+
+def _check_text(given: Payload, payload: bytes, validate_utf8: bool) -> None:
+    if not validate_utf8 or isinstance(given, str):
+        return
+    try:
+        payload.decode()
+    except UnicodeDecodeError as exc:
+        raise MessageError(f"the payload of a text message is not UTF-8: {exc}") from exc

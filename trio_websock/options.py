@@ -1,0 +1,321 @@
+"""Every option of a connection and of a server: name, unit, default, and what is allowed.
+
+In: keywords of ``serve`` and ``upgrade``. Out: frozen dataclasses whose values have all been checked, so that
+no room behind this one checks again.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+
+from .errors import OptionError
+
+if TYPE_CHECKING:
+    import socket
+
+    import trio
+
+    from .request import Request
+
+__all__ = [
+    "CONNECTION_NAMES",
+    "ConnectionKeywords",
+    "Deflate",
+    "Options",
+    "Origins",
+    "ServerKeywords",
+    "ServerOptions",
+    "check_names",
+    "split_keywords",
+]
+
+Origins: TypeAlias = 'Literal["same", "any"] | Sequence[str] | Callable[[Request], bool]'
+"""Who may connect from a browser: ``"same"``, ``"any"``, a list of origins, or a function of the request."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deflate:
+    """Settings of permessage-deflate (RFC 7692).
+
+    The defaults trade a little ratio for memory: about 38 KiB per compressing connection instead of zlib's 268.
+
+    Args:
+        server_max_window_bits: window of what we send, 9 to 15 (2**bits bytes).
+        client_max_window_bits: window asked of the peer where it offers the choice, 8 to 15.
+        server_no_context_takeover: forget the window after each message we send.
+        client_no_context_takeover: ask the peer to do so.
+        level: zlib's level, 0 to 9, or -1 for its default.
+        memory_level: zlib's memory level, 1 to 9.
+    """
+
+    server_max_window_bits: int = 12
+    client_max_window_bits: int = 12
+    server_no_context_takeover: bool = False
+    client_no_context_takeover: bool = False
+    level: int = -1
+    memory_level: int = 5
+
+    def __post_init__(self) -> None:
+        # zlib cannot produce raw deflate with a window of 256 bytes, so 8 is only ever the peer's.
+        _check_range("server_max_window_bits", self.server_max_window_bits, 9, 15)
+        _check_range("client_max_window_bits", self.client_max_window_bits, 8, 15)
+        _check_flag("server_no_context_takeover", self.server_no_context_takeover)
+        _check_flag("client_no_context_takeover", self.client_no_context_takeover)
+        _check_range("level", self.level, -1, 9)
+        _check_range("memory_level", self.memory_level, 1, 9)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What one connection does; keywords of ``upgrade`` and, for all its connections, of ``serve``.
+
+    Args:
+        timeout: seconds without a byte from the peer until it is closed with 1001; ``math.inf`` never.
+        compress: ``True`` or a :class:`Deflate` accepts permessage-deflate where the client offers it.
+        max_message_size: bytes of a message, after inflating; ``None`` for no limit.
+        max_frame_size: bytes of one data frame's payload; ``None``: only the message counts.
+        max_empty_fragments: empty fragments in one message before it is refused with 1008.
+        validate_utf8: ``False`` decodes text with surrogate escapes instead of refusing it.
+        mailbox_size: items that wait in the mailbox before a sender has to.
+        read_ahead_messages: messages read while a callback is running; beyond it TCP pushes back.
+        read_ahead_size: the same in bytes.
+        ping_interval: seconds between keepalive pings; ``None`` sends none.
+        ping_timeout: seconds for anything to arrive after a keepalive ping.
+        write_timeout: seconds in which the socket must take at least one waiting byte.
+        close_timeout: seconds to wait for the peer's close after ours.
+        terminate_timeout: seconds for ``terminate``.
+        cancel_on_disconnect: cancel a running callback when the peer is gone.
+        subprotocols: what we speak, most wanted first.
+        require_subprotocol: refuse with 400 a client that offers none of them.
+        origins: who may connect from a browser, see :data:`Origins`.
+    """
+
+    timeout: float = 60
+    compress: bool | Deflate = False
+    max_message_size: int | None = 1024 * 1024
+    max_frame_size: int | None = None
+    max_empty_fragments: int = 1024
+    validate_utf8: bool = True
+    mailbox_size: int = 1024
+    read_ahead_messages: int = 64
+    read_ahead_size: int = 256 * 1024
+    ping_interval: float | None = None
+    ping_timeout: float = 20
+    write_timeout: float = 30
+    close_timeout: float = 10
+    terminate_timeout: float = 10
+    cancel_on_disconnect: bool = False
+    subprotocols: Sequence[str] = ()
+    require_subprotocol: bool = False
+    origins: Origins = "same"
+
+    def __post_init__(self) -> None:
+        for name in ("timeout", "ping_timeout", "write_timeout", "close_timeout", "terminate_timeout"):
+            _check_seconds(name, getattr(self, name))
+        if self.ping_interval is not None:
+            _check_seconds("ping_interval", self.ping_interval)
+        for name in ("max_message_size", "max_frame_size"):
+            if getattr(self, name) is not None:
+                _check_count(name, getattr(self, name), "a positive number of bytes or None")
+        for name in ("max_empty_fragments", "mailbox_size", "read_ahead_messages", "read_ahead_size"):
+            _check_count(name, getattr(self, name), "a positive integer")
+        for name in ("validate_utf8", "cancel_on_disconnect", "require_subprotocol"):
+            _check_flag(name, getattr(self, name))
+        if not isinstance(self.compress, (bool, Deflate)):
+            raise OptionError("compress", self.compress, "True, False or Deflate(...)")
+        object.__setattr__(self, "subprotocols", _checked_subprotocols(self.subprotocols))
+        object.__setattr__(self, "origins", _checked_origins(self.origins))
+
+    @property
+    def deflate(self) -> Deflate | None:
+        """The settings of compression, ``None`` if it is off."""
+        return Deflate() if self.compress is True else self.compress or None
+
+    def merged(self, keywords: ConnectionKeywords) -> Options:
+        """These options with ``keywords`` in their place; unknown names are a ``TypeError``."""
+        if not keywords:
+            return self
+        check_names(keywords, CONNECTION_NAMES)
+        return replace(self, **keywords)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """What a server does beside its connections; keywords of ``serve``.
+
+    Args:
+        host: name or address to listen on, a list of them, or ``None`` for every interface.
+        port: TCP port; 0 takes a free one. ``None`` (with ``path`` or ``listeners``) opens no TCP listener.
+        path: where to put a Unix socket.
+        listeners: ready ``trio.abc.Listener`` objects or listening sockets, instead of or beside the above.
+        ssl_context: serves TLS with it.
+        backlog: connections the kernel keeps waiting, ``None`` for the platform's most.
+        handshake_timeout: seconds for the whole of TLS and one HTTP head.
+        max_head_size: bytes of an HTTP request's head; beyond it 431.
+        max_body_size: bytes of a plain request's body; beyond it 413.
+        max_connections: connections open at once; beyond it 503; ``None`` for no limit.
+        grace: seconds a graceful shutdown may take in all.
+    """
+
+    host: str | Sequence[str] | None = "127.0.0.1"
+    port: int | None = None
+    path: str | None = None
+    listeners: Sequence[trio.abc.Listener[Any] | trio.socket.SocketType | socket.socket] = ()
+    ssl_context: ssl.SSLContext | None = None
+    backlog: int | None = None
+    handshake_timeout: float = 10
+    max_head_size: int = 64 * 1024
+    max_body_size: int = 1024 * 1024
+    max_connections: int | None = None
+    grace: float = 15
+
+    def __post_init__(self) -> None:
+        _check_host(self.host)
+        if self.port is not None:
+            _check_range("port", self.port, 0, 65535)
+        if self.path is not None and (not isinstance(self.path, str) or not self.path):
+            raise OptionError("path", self.path, "the path of a Unix socket")
+        if isinstance(self.listeners, (str, bytes)) or not isinstance(self.listeners, Iterable):
+            raise OptionError("listeners", self.listeners, "a list of listeners or listening sockets")
+        object.__setattr__(self, "listeners", tuple(self.listeners))
+        if self.ssl_context is not None and not isinstance(self.ssl_context, ssl.SSLContext):
+            raise OptionError("ssl_context", self.ssl_context, "an ssl.SSLContext or None")
+        for name in ("backlog", "max_connections"):
+            if getattr(self, name) is not None:
+                _check_count(name, getattr(self, name), "a positive integer or None")
+        for name in ("max_head_size", "max_body_size"):
+            _check_count(name, getattr(self, name), "a positive number of bytes")
+        _check_seconds("handshake_timeout", self.handshake_timeout)
+        _check_seconds("grace", self.grace, allow_zero=True)
+        if self.port is None and self.path is None and not self.listeners:
+            raise TypeError("serve() needs a port, a path or listeners to listen on")
+
+
+class ConnectionKeywords(TypedDict, total=False):
+    """The keywords of :class:`Options`, for ``**options`` in signatures."""
+
+    timeout: float
+    compress: bool | Deflate
+    max_message_size: int | None
+    max_frame_size: int | None
+    max_empty_fragments: int
+    validate_utf8: bool
+    mailbox_size: int
+    read_ahead_messages: int
+    read_ahead_size: int
+    ping_interval: float | None
+    ping_timeout: float
+    write_timeout: float
+    close_timeout: float
+    terminate_timeout: float
+    cancel_on_disconnect: bool
+    subprotocols: Sequence[str]
+    require_subprotocol: bool
+    origins: Origins
+
+
+class ServerKeywords(ConnectionKeywords, total=False):
+    """The keywords of :class:`ServerOptions` and :class:`Options` together: those of ``serve``."""
+
+    host: str | Sequence[str] | None
+    port: int | None
+    path: str | None
+    listeners: Sequence[trio.abc.Listener[Any] | trio.socket.SocketType | socket.socket]
+    ssl_context: ssl.SSLContext | None
+    backlog: int | None
+    handshake_timeout: float
+    max_head_size: int
+    max_body_size: int
+    max_connections: int | None
+    grace: float
+
+
+CONNECTION_NAMES = frozenset(field.name for field in fields(Options))
+SERVER_NAMES = frozenset(field.name for field in fields(ServerOptions))
+
+
+def split_keywords(keywords: ServerKeywords) -> tuple[ServerOptions, Options]:
+    """The two halves of ``serve``'s keywords; unknown names are a ``TypeError``."""
+    check_names(keywords, CONNECTION_NAMES | SERVER_NAMES)
+    given: dict[str, Any] = dict(keywords)
+    server = {name: value for name, value in given.items() if name in SERVER_NAMES}
+    connection = {name: value for name, value in given.items() if name in CONNECTION_NAMES}
+    return ServerOptions(**server), Options(**connection)
+
+
+# What the BEAM hosts call differently: a newcomer from there gets the name that serves the same end.
+_BEAM_NAMES = {
+    "fullsweep_after": "Python's collector needs no such setting",
+    "max_heap_size": "use max_message_size, mailbox_size and read_ahead_size",
+    "active_n": "use read_ahead_messages and read_ahead_size",
+}
+
+
+def check_names(keywords: Iterable[str], known: frozenset[str]) -> None:
+    """Refuse names outside ``known`` with a ``TypeError`` that says which there are."""
+    for name in keywords:
+        if name in _BEAM_NAMES:
+            raise TypeError(f"{name} is not an option here: {_BEAM_NAMES[name]}")
+        if name not in known:
+            raise TypeError(f"{name!r} is not an option; the options are: {', '.join(sorted(known))}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _check_seconds(name: str, value: float, allow_zero: bool = False) -> None:
+    low = "zero or more" if allow_zero else "a positive number of"
+    if not _is_number(value) or math.isnan(value) or value < 0 or (value == 0 and not allow_zero):
+        raise OptionError(name, value, f"{low} seconds (math.inf for no limit)")
+
+
+def _check_count(name: str, value: int, expected: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise OptionError(name, value, expected)
+
+
+def _check_range(name: str, value: int, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise OptionError(name, value, f"an integer from {low} to {high}")
+
+
+def _check_flag(name: str, value: bool) -> None:
+    if not isinstance(value, bool):
+        raise OptionError(name, value, "True or False")
+
+
+def _check_host(host: str | Sequence[str] | None) -> None:
+    hosts = (host,) if isinstance(host, str) or host is None else host
+    if not isinstance(hosts, Sequence) or not all(isinstance(name, str) or name is None for name in hosts):
+        raise OptionError("host", host, "a name or address, a list of them, or None")
+
+
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def _checked_subprotocols(names: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
+        raise OptionError("subprotocols", names, "a list of names")
+    checked = tuple(names)
+    for name in checked:
+        # RFC 6455 §4.1: a subprotocol is an HTTP token.
+        if not isinstance(name, str) or not name or not _TOKEN.issuperset(name):
+            raise OptionError("subprotocols", name, "names made of HTTP token characters")
+    return checked
+
+
+def _checked_origins(origins: Origins) -> Origins:
+    if callable(origins) or origins in ("same", "any"):
+        return origins
+    if isinstance(origins, (str, bytes)) or not isinstance(origins, Iterable):
+        raise OptionError("origins", origins, '"same", "any", a list of origins or a function of the request')
+    checked = tuple(origins)
+    for origin in checked:
+        if not isinstance(origin, str) or "://" not in origin or origin.count("/") != 2:
+            raise OptionError("origins", origin, "origins like https://example.com or https://*.example.com")
+    return checked

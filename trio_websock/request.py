@@ -1,0 +1,131 @@
+"""An HTTP request as the application sees it.
+
+In: the parsed head and body. Out: a value without behaviour, the same for every host. Knows neither how the bytes
+were parsed nor what will become of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+__all__ = ["HeaderInput", "Headers", "Query", "Request"]
+
+HeaderInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+"""Headers as an application gives them: a mapping, or pairs where a name may be repeated."""
+
+
+class _MultiMapping(Mapping[str, str]):
+    """Names with one or more values, in the order given; indexing gives the first value."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: HeaderInput = ()) -> None:
+        items = pairs.items() if isinstance(pairs, Mapping) else pairs
+        self._pairs = tuple((str(name), str(value)) for name, value in items)
+
+    @staticmethod
+    def _fold(name: str) -> str:
+        return name
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of ``name``, in order; an empty list if there is none."""
+        wanted = self._fold(name)
+        return [value for key, value in self._pairs if self._fold(key) == wanted]
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Every name and value as they came."""
+        return self._pairs
+
+    def __getitem__(self, name: str) -> str:
+        wanted = self._fold(name)
+        for key, value in self._pairs:
+            if self._fold(key) == wanted:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(self._fold(key) for key, _ in self._pairs))
+
+    def __len__(self) -> int:
+        return len({self._fold(key) for key, _ in self._pairs})
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self._pairs)!r})"
+
+
+class Headers(_MultiMapping):
+    """HTTP headers: names in any case, repeated values kept.
+
+    ``headers["name"]`` is the first value, ``headers.get_all("name")`` all of them.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def _fold(name: str) -> str:
+        return name.lower()
+
+    def tokens(self, name: str) -> list[str]:
+        """The comma-separated elements of every ``name`` header, stripped, in order."""
+        joined = ",".join(self.get_all(name))
+        return [token for token in (part.strip(" \t") for part in joined.split(",")) if token]
+
+
+class Query(_MultiMapping):
+    """The query of a URL, decoded; a name may have several values."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """An HTTP request, before anything is decided about it.
+
+    Args:
+        method: as sent, e.g. ``"GET"``.
+        target: as sent: path and query, still percent-encoded.
+        headers: every header field.
+        http_version: ``"1.0"``, ``"1.1"`` or ``"2"``.
+        body: the whole body of a plain request.
+        scheme: ``"http"`` or ``"https"``; TLS that ends at a proxy is not seen here.
+        client: address of the peer, ``(host, port)``; ``None`` on a Unix socket.
+    """
+
+    method: str
+    target: str
+    headers: Headers = field(default_factory=Headers)
+    http_version: str = "1.1"
+    body: bytes = b""
+    scheme: str = "http"
+    client: tuple[str, int] | None = None
+
+    @cached_property
+    def path(self) -> str:
+        """The path, percent-decoded, without the query."""
+        return unquote(self._split_target()[0])
+
+    @cached_property
+    def query(self) -> Query:
+        """The query, decoded; empty if there is none."""
+        return Query(parse_qsl(self._split_target()[1], keep_blank_values=True))
+
+    @property
+    def origin(self) -> str | None:
+        """The ``Origin`` header: the site a browser's script came from; ``None`` for most other clients."""
+        return self.headers.get("origin")
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """What the client offers in ``Sec-WebSocket-Protocol``, most wanted first."""
+        return self.headers.tokens("sec-websocket-protocol")
+
+    def _split_target(self) -> tuple[str, str]:
+        if self.target.startswith("/"):
+            path, _, query = self.target.partition("?")
+            return path, query
+        url = urlsplit(self.target)  # absolute form, RFC 9112 §3.2.2
+        return url.path or "/", url.query

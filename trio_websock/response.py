@@ -1,0 +1,86 @@
+"""What an application function answers: an HTTP response, or the wish to upgrade.
+
+``upgrade`` mirrors WebSockAdapter's ``upgrade/4``. Both are values: nothing is sent, and the handshake is not even
+looked at, before the application function returns one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Unpack
+
+from .options import CONNECTION_NAMES, ConnectionKeywords, Options, check_names
+from .request import HeaderInput, Headers
+
+__all__ = ["Response", "Upgrade", "upgrade"]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole HTTP response.
+
+    Args:
+        status: 200 to 599.
+        body: text is sent as UTF-8.
+        headers: further headers; ``Content-Length`` and ``Date`` are added.
+        content_type: its default is plain text or octets, by the type of ``body``.
+    """
+
+    status: int = 200
+    body: str | bytes = b""
+    headers: HeaderInput = field(default=())
+    content_type: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.status, int) or not 200 <= self.status <= 599:
+            raise ValueError(f"status must be an integer from 200 to 599, not {self.status!r}")
+        if not isinstance(self.body, (str, bytes, bytearray, memoryview)):
+            raise TypeError(f"body must be str or bytes, not {type(self.body).__name__}")
+        object.__setattr__(self, "headers", Headers(self.headers))
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The wish to speak WebSocket with this client; made by :func:`upgrade`.
+
+    Args:
+        handler: class, instance or module with the callbacks.
+        args: what ``init`` is given.
+        keywords: options of this connection, over those of the server.
+        headers: further headers of the 101.
+        subprotocol: chosen by the application itself, instead of by ``subprotocols``.
+    """
+
+    handler: object
+    args: object
+    keywords: ConnectionKeywords
+    headers: HeaderInput = ()
+    subprotocol: str | None = None
+
+
+def upgrade(
+    handler: object,
+    args: Any = None,
+    *,
+    headers: HeaderInput = (),
+    subprotocol: str | None = None,
+    **options: Unpack[ConnectionKeywords],
+) -> Upgrade:
+    """Ask for an upgrade of the request at hand; return it from the application function.
+
+    Args:
+        handler: class (one instance per connection), instance or module (shared).
+        args: given to ``init`` as it is.
+        headers: further headers of the 101, cookies too.
+        subprotocol: the subprotocol to answer with; the client must have offered it.
+        options: see :class:`Options`; they win over those given to ``serve``.
+
+    Raises:
+        TypeError: an option that does not exist, or a handler without ``init`` or ``handle_in``.
+        OptionError: an option with a value that is not allowed.
+
+    Source: WebSockAdapter ``upgrade/4``.
+    """
+    check_names(options, CONNECTION_NAMES)
+    Options(**options)
+    return Upgrade(handler, args, options, Headers(headers), subprotocol)
