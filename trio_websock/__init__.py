@@ -1,0 +1,106 @@
+"""WebSock for Trio: one handler, five callbacks, and a server that keeps its promises.
+
+A map of the house; imports point down only:
+
+* ``cli``, ``testing``: the command, and tools for tests.
+* ``server``, ``hosts``: sockets, HTTP and TLS up to the upgrade; the places a handler can live in.
+* ``nursery``: one connection from beginning to end: start reading here. Around it ``dispatch`` (the loop), ``inbox``,
+  ``mailbox``, ``idle``, ``keepalive``, ``writer``, and ``transport``, the port to the hosts.
+* ``behaviour``: what a handler is and what its results mean. ``protocol``: RFC 6455 and RFC 7692 without I/O.
+* ``codes``, ``errors``, ``messages``, ``options``, ``request``, ``response``: the vocabulary.
+"""
+
+from __future__ import annotations
+
+from .behaviour.handler import Handler
+from .behaviour.reasons import (
+    DISCONNECTED,
+    NORMAL,
+    RESTART,
+    Error,
+    Normal,
+    Reason,
+    Remote,
+    Shutdown,
+    StopReason,
+    Timeout,
+)
+from .behaviour.results import Ok, Push, Reply, Result, Stop
+from .codes import CloseCode, Opcode
+from .connection import Connection, current_connection
+from .errors import (
+    ConnectionLost,
+    FrameError,
+    InvalidPayload,
+    LocalError,
+    MessageError,
+    MessageTooBig,
+    OptionError,
+    PolicyViolation,
+    RemoteError,
+    ResultError,
+    StateError,
+    TransportError,
+    UpgradeRefused,
+    WebSockError,
+    WriteTimeout,
+)
+from .messages import Binary, Message, Payload, Ping, Pong, Text
+from .options import Deflate, Options, ServerOptions
+from .request import Headers, Query, Request
+from .response import Response, Upgrade, upgrade
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DISCONNECTED",
+    "NORMAL",
+    "RESTART",
+    "Binary",
+    "CloseCode",
+    "Connection",
+    "ConnectionLost",
+    "Deflate",
+    "Error",
+    "FrameError",
+    "Handler",
+    "Headers",
+    "InvalidPayload",
+    "LocalError",
+    "Message",
+    "MessageError",
+    "MessageTooBig",
+    "Normal",
+    "Ok",
+    "Opcode",
+    "OptionError",
+    "Options",
+    "Payload",
+    "Ping",
+    "PolicyViolation",
+    "Pong",
+    "Push",
+    "Query",
+    "Reason",
+    "Remote",
+    "RemoteError",
+    "Reply",
+    "Request",
+    "Response",
+    "Result",
+    "ResultError",
+    "ServerOptions",
+    "Shutdown",
+    "StateError",
+    "Stop",
+    "StopReason",
+    "Text",
+    "Timeout",
+    "TransportError",
+    "Upgrade",
+    "UpgradeRefused",
+    "WebSockError",
+    "WriteTimeout",
+    "current_connection",
+    "upgrade",
+]

@@ -28,7 +28,7 @@ __all__ = [
 
 MAX_CONTROL_PAYLOAD = 125  # bytes; RFC 6455 §5.5
 
-Payload: TypeAlias = Union[str, bytes, bytearray, memoryview, None, Sequence["Payload"]]
+Payload: TypeAlias = Union[str, bytes, bytearray, memoryview, Sequence["Payload"], None]  # noqa: UP007  # a forward reference
 """What a message carries: text, bytes, ``None`` for nothing, or a list of those (iodata), joined when sent."""
 
 

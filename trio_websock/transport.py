@@ -51,6 +51,10 @@ class Transport(ABC):
         """
 
     @abstractmethod
+    def receive_nowait(self, max_messages: int) -> list[Arrival]:
+        """What has arrived already, without waiting for more: up to ``max_messages`` arrivals, perhaps none."""
+
+    @abstractmethod
     def send_nowait(self, message: Outgoing) -> None:
         """Queue one message; dropped without a word once a close is queued or the connection is gone."""
 

@@ -98,11 +98,12 @@ class Wire(ABC):
 class SocketWire(Wire):
     """A connected stdlib socket, taken over and made non-blocking."""
 
-    __slots__ = ("_chunks", "_is_full", "_socket", "client", "received_size", "scheme", "unsent_size")
+    __slots__ = ("_chunks", "_fd", "_is_full", "_socket", "client", "received_size", "scheme", "unsent_size")
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._socket = sock
+        self._fd = sock.fileno()
         self._chunks: list[bytes | memoryview] = []
         self._is_full = False
         self.received_size = 0
@@ -114,13 +115,13 @@ class SocketWire(Wire):
         # A read that filled its buffer has more behind it; all others would only be told to wait. Either way the
         # scheduler gets its turn and cancellation is seen.
         try:
-            await (trio.lowlevel.checkpoint() if self._is_full else trio.lowlevel.wait_readable(self._socket))
+            await (trio.lowlevel.checkpoint() if self._is_full else trio.lowlevel.wait_readable(self._fd))
             while True:
                 try:
                     data = self._socket.recv(RECEIVE_SIZE)
                     break
                 except BlockingIOError:
-                    await trio.lowlevel.wait_readable(self._socket)
+                    await trio.lowlevel.wait_readable(self._fd)
         except (OSError, trio.ClosedResourceError) as exc:
             raise ConnectionLost(f"nothing more can be read: {exc}") from exc
         size = len(data)
@@ -129,7 +130,7 @@ class SocketWire(Wire):
         return data
 
     def write_nowait(self, chunks: Iterable[bytes]) -> None:
-        if self._socket.fileno() < 0:
+        if self._fd < 0:
             return
         for chunk in chunks:
             self._chunks.append(chunk)
@@ -147,7 +148,7 @@ class SocketWire(Wire):
 
     async def flush_some(self) -> None:
         try:
-            await trio.lowlevel.wait_writable(self._socket)
+            await trio.lowlevel.wait_writable(self._fd)
             self._drop_sent(self._send_chunks())
         except BlockingIOError:
             pass
@@ -197,9 +198,10 @@ class SocketWire(Wire):
 
     def _close(self) -> None:
         self._forget_unsent()
-        if self._socket.fileno() >= 0:
-            trio.lowlevel.notify_closing(self._socket)
+        if self._fd >= 0:
+            trio.lowlevel.notify_closing(self._fd)
             self._socket.close()
+            self._fd = -1
 
 
 def _prepare_socket(sock: socket.socket) -> tuple[str, int] | None:

@@ -1,0 +1,113 @@
+"""From a raw result to a checked outcome.
+
+In: whatever a callback returned. Out: messages that can be sent and, for a ``Stop``, how the connection ends; or
+:class:`ResultError`, with nothing of the result in effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias, cast, final
+
+from ..codes import is_sendable
+from ..errors import MessageError, ResultError
+from ..messages import Message, Outgoing, encode_message
+from .reasons import Close, Reason, stop_outcome
+from .results import CloseDetail, Messages, Ok, Push, Reply, Stop
+
+__all__ = ["MAX_CLOSE_TEXT", "Ending", "Enforcer", "Outcome"]
+
+MAX_CLOSE_TEXT = 123  # bytes; RFC 6455 §5.5: 125 less the code
+
+_EXPECTED = "Ok, Push, Reply or Stop"
+
+
+class Ending(NamedTuple):
+    """How a connection ends: what ``terminate`` is told, and the close frame to send (``None``: none)."""
+
+    reason: Reason
+    close: Close | None
+
+
+Outcome: TypeAlias = tuple[Sequence[Outgoing], Ending | None]
+"""The messages to send and, for a ``Stop``, the ending."""
+
+_NOTHING: Outcome = ((), None)
+
+
+@final
+class Enforcer:
+    """Checks the results of one handler.
+
+    Args:
+        handler: its name, for errors.
+        validate_utf8: whether text must be UTF-8.
+    """
+
+    __slots__ = ("_handler", "_validate_utf8")
+
+    def __init__(self, handler: str, validate_utf8: bool) -> None:
+        self._handler = handler
+        self._validate_utf8 = validate_utf8
+
+    def check(self, callback: str, result: object) -> Outcome:
+        """What ``result`` of ``callback`` asks for.
+
+        Raises:
+            ResultError: it is no result, or one of its parts is not allowed.
+
+        Source: semantics of WebSock's return values; checks of payloads and codes are our own, the BEAM hosts send
+        such frames.
+        """
+        kind = type(result)
+        if kind is Ok:
+            return _NOTHING
+        try:
+            if kind is Push or kind is Reply:
+                return self._encode(result.messages), None  # type: ignore[attr-defined]  # narrowed by identity
+            if kind is Stop:
+                return self._check_stop(result)  # type: ignore[arg-type]  # narrowed by identity
+        except MessageError as exc:
+            raise ResultError(self._handler, callback, result, str(exc)) from exc
+        raise ResultError(self._handler, callback, result, _EXPECTED)
+
+    def _check_stop(self, result: Stop[object]) -> Outcome:
+        reason, close = stop_outcome(result.reason)
+        messages = self._encode(result.messages)
+        if result.close is not None:
+            close = _check_close(result.close)
+        return messages, Ending(reason, close)
+
+    def _encode(self, messages: Messages) -> Sequence[Outgoing]:
+        kind = type(messages)
+        if kind is list or kind is tuple:
+            several = cast("Sequence[Message]", messages)
+            return [encode_message(message, validate_utf8=self._validate_utf8) for message in several]
+        return (encode_message(cast("Message", messages), validate_utf8=self._validate_utf8),)
+
+
+def _check_close(detail: CloseDetail) -> Close:
+    code, text = detail if isinstance(detail, tuple) and len(detail) == 2 else (detail, None)
+    if not isinstance(code, int) or isinstance(code, bool):
+        raise MessageError(f"close {detail!r} is neither a code nor (code, text)")
+    if not is_sendable(code):
+        raise MessageError(f"close code {code} may not be sent: allowed are 1000-1003, 1007-1014 and 3000-4999")
+    payload = _encode_close_text(text)
+    if len(payload) > MAX_CLOSE_TEXT:
+        raise MessageError(f"a close text has at most {MAX_CLOSE_TEXT} bytes, not {len(payload)}")
+    return Close(code, payload)
+
+
+def _encode_close_text(text: object) -> bytes:
+    if text is None:
+        return b""
+    try:
+        if isinstance(text, str):
+            return text.encode()
+        if isinstance(text, (bytes, bytearray, memoryview)):
+            payload = bytes(text)
+            payload.decode()
+            return payload
+    except UnicodeError as exc:
+        raise MessageError(f"close text is not UTF-8: {exc}") from exc
+    raise MessageError(f"close text {text!r} is not str, bytes or None")

@@ -1,0 +1,168 @@
+"""What a handler is: five callbacks, of a class, an instance or a module.
+
+In: the object an application passes to ``serve`` or ``upgrade``. Out: a :class:`BoundHandler` that has been checked,
+and gives the callbacks of one connection at a time. Knows nothing of Trio: whether a callback is a coroutine shows
+when it is called.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+from typing import Any, Generic, NamedTuple, TypeVar, final
+
+from ..messages import Ping, Pong
+from .reasons import Reason
+from .results import Ok, Result
+
+__all__ = ["BoundHandler", "Callbacks", "Handler", "bind_handler", "is_handler"]
+
+State = TypeVar("State")
+Info = TypeVar("Info", contravariant=True)
+
+REQUIRED = ("init", "handle_in")
+OPTIONAL = ("handle_control", "handle_info", "terminate")
+
+
+class Handler(ABC, Generic[State, Info]):
+    """One WebSocket connection's behaviour; generic in its state and in what its mailbox carries.
+
+    Subclass it and define ``init`` and ``handle_in``; the rest as needed. Callbacks may be plain functions or
+    coroutines, never overlap within one connection, and all run in the connection's own task. A handler need not
+    subclass: an instance or a module with these callbacks does as well.
+
+    What a callback returns (:class:`Ok`, :class:`Push`, :class:`Reply`, :class:`Stop`) is all that drives the
+    connection. Anything else, or an exception, closes it with 1011. A callback is cancelled when a task of the
+    connection's nursery fails, when a shutdown's grace is over, and, with ``cancel_on_disconnect``, when the peer is
+    gone.
+
+    Source: the ``WebSock`` behaviour.
+    """
+
+    @abstractmethod
+    def init(self, args: Any) -> Result[State] | Awaitable[Result[State]]:
+        """Called once, when the upgrade has been answered, before anything else.
+
+        Args:
+            args: what ``upgrade`` was given; under ``serve(Handler)`` the :class:`Request`.
+
+        Source: WebSock ``init/1``.
+        """
+
+    @abstractmethod
+    def handle_in(self, message: str | bytes, state: State) -> Result[State] | Awaitable[Result[State]]:
+        """Called for each complete message.
+
+        Args:
+            message: ``str`` for a text message, ``bytes`` for a binary one.
+            state: what the last successful callback returned.
+
+        Source: WebSock ``handle_in/2``.
+        """
+
+    def handle_control(self, frame: Ping | Pong, state: State) -> Result[State] | Awaitable[Result[State]]:
+        """Called for each ping, after its pong has been sent, and for each pong. Does nothing by default.
+
+        Source: WebSock ``handle_control/2``.
+        """
+        return Ok(state)
+
+    def handle_info(self, info: Info, state: State) -> Result[State] | Awaitable[Result[State]]:
+        """Called for each item sent into the connection's mailbox; required as soon as there is one.
+
+        Source: WebSock ``handle_info/2``.
+        """
+        raise _missing_handle_info(self, info)
+
+    def terminate(self, reason: Reason, state: State) -> object:
+        """Called once, last of all, if ``init`` succeeded, however the connection ended.
+
+        Runs shielded from cancellation for at most ``terminate_timeout`` seconds. What it returns is ignored; what it
+        raises is logged.
+
+        Source: WebSock ``terminate/2``.
+        """
+
+
+class Callbacks(NamedTuple):
+    """The callbacks of one connection; ``handle_control`` is ``None`` where nobody wants it."""
+
+    init: Callable[[Any], Any]
+    handle_in: Callable[[str | bytes, Any], Any]
+    handle_control: Callable[[Ping | Pong, Any], Any] | None
+    handle_info: Callable[[Any, Any], Any]
+    terminate: Callable[[Reason, Any], Any] | None
+
+
+@final
+class BoundHandler:
+    """A handler that has been found complete.
+
+    Args:
+        handler: class, instance or module.
+
+    Raises:
+        TypeError: a required callback is missing, or something that is no callable stands in a callback's place.
+    """
+
+    __slots__ = ("_handler", "name")
+
+    def __init__(self, handler: object) -> None:
+        self.name = _name_of(handler)
+        missing = [name for name in REQUIRED if not _defines(handler, name)]
+        if missing:
+            raise TypeError(f"handler {self.name} has no {' and no '.join(missing)}")
+        for name in REQUIRED + OPTIONAL:
+            if hasattr(handler, name) and not callable(getattr(handler, name)):
+                raise TypeError(f"{name} of handler {self.name} is not callable: {getattr(handler, name)!r}")
+        self._handler = handler
+
+    def open(self) -> Callbacks:
+        """The callbacks for a new connection: of a new instance if the handler is a class."""
+        target: Any = self._handler() if isinstance(self._handler, type) else self._handler
+        return Callbacks(
+            target.init,
+            target.handle_in,
+            target.handle_control if _defines(target, "handle_control") else None,
+            getattr(target, "handle_info", None) or _refuse_info(target),
+            target.terminate if _defines(target, "terminate") else None,
+        )
+
+
+def bind_handler(handler: object) -> BoundHandler:
+    """Check a handler, once, before anything is served with it.
+
+    Raises:
+        TypeError: see :class:`BoundHandler`.
+    """
+    return BoundHandler(handler)
+
+
+def is_handler(candidate: object) -> bool:
+    """Whether ``candidate`` is meant as a handler, complete or not, rather than as an application function."""
+    if isinstance(candidate, (type, ModuleType, Handler)):
+        return True
+    return any(callable(getattr(candidate, name, None)) for name in REQUIRED)
+
+
+def _name_of(handler: object) -> str:
+    name = getattr(handler, "__name__", None) or type(handler).__name__
+    return str(name)
+
+
+def _defines(handler: object, name: str) -> bool:
+    """Whether ``handler`` has its own ``name``, not just what :class:`Handler` gives everybody."""
+    found = getattr(handler, name, None)
+    return found is not None and getattr(found, "__func__", found) is not getattr(Handler, name)
+
+
+def _missing_handle_info(handler: object, info: object) -> TypeError:
+    return TypeError(f"handler {_name_of(handler)} was sent {info!r} but has no handle_info")
+
+
+def _refuse_info(handler: object) -> Callable[[Any, Any], Any]:
+    def handle_info(info: object, state: object) -> None:
+        raise _missing_handle_info(handler, info)
+
+    return handle_info

@@ -1,0 +1,79 @@
+"""What a callback may return.
+
+Each is a value that says what to do next; nothing happens until the connection's loop has checked it. The effect of
+each is written here and nowhere else; ``enforce.py`` carries it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+from ..messages import Message
+
+__all__ = ["CloseDetail", "Messages", "Ok", "Push", "Reply", "Result", "State", "Stop"]
+
+State = TypeVar("State", covariant=True)
+
+Messages: TypeAlias = Message | Sequence[Message]
+"""One message, or a list or tuple of messages; an empty list sends nothing."""
+
+CloseDetail: TypeAlias = int | tuple[int, str | bytes | None]
+"""A close code, or a code and the text that goes with it (at most 123 bytes of UTF-8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ok(Generic[State]):
+    """Go on with ``state`` and send nothing.
+
+    Source: WebSock ``{:ok, state}``.
+    """
+
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Push(Generic[State]):
+    """Send ``messages`` in order and go on with ``state``.
+
+    Source: WebSock ``{:push, messages, state}``.
+    """
+
+    messages: Messages
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[State]):
+    """The same as :class:`Push`; ``term`` is ignored.
+
+    Source: WebSock ``{:reply, term, messages, state}``.
+    """
+
+    term: object
+    messages: Messages
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(Generic[State]):
+    """Send ``messages``, close the connection, and call ``terminate`` with ``state``.
+
+    Args:
+        reason: ``NORMAL``, ``RESTART`` or ``DISCONNECTED``; any other object makes it an error (close code 1011).
+        state: what ``terminate`` is given.
+        close: the close frame's code, or ``(code, text)``, in place of the reason's own.
+        messages: sent before the close frame.
+
+    Source: WebSock ``{:stop, reason, state}`` and its longer forms.
+    """
+
+    reason: object
+    state: State
+    close: CloseDetail | None = None
+    messages: Messages = ()
+
+
+Result: TypeAlias = Ok[State] | Push[State] | Reply[State] | Stop[State]
+"""What every callback but ``terminate`` returns."""

@@ -1,0 +1,126 @@
+"""Our own host: RFC 6455 over a wire.
+
+In: bytes of a wire, through the protocol's machine. Out: a :class:`Transport`. The one place of the server that knows
+both sides; it adds no rule to either.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import trio
+
+from ..behaviour.reasons import Error, Remote
+from ..errors import ConnectionLost
+from ..messages import Outgoing
+from ..protocol.machine import Machine
+from ..transport import Arrival, Transport
+from .wire import Wire
+
+__all__ = ["StreamTransport"]
+
+DISCARD_LEN = 1024  # frames skipped between two looks at the stream, once nothing that arrives matters
+
+
+@final
+class StreamTransport(Transport):
+    """A WebSocket over ``wire``, after the handshake.
+
+    Args:
+        wire: owned from now on.
+        machine: in the role that fits.
+        subprotocol: agreed on in the handshake.
+        leftover: bytes that came behind the handshake.
+    """
+
+    __slots__ = ("_machine", "_queued_size", "_wire", "peer", "subprotocol")
+
+    def __init__(self, wire: Wire, machine: Machine, subprotocol: str | None, leftover: bytes = b"") -> None:
+        self._wire = wire
+        self._machine = machine
+        self._queued_size = 0
+        self.subprotocol = subprotocol
+        self.peer = wire.peer
+        if leftover:
+            machine.receive_data(leftover)
+
+    @property
+    def received_size(self) -> int:  # type: ignore[override]  # read-only here
+        return self._wire.received_size
+
+    async def receive(self, max_messages: int) -> list[Arrival]:
+        if self._machine.has_backlog:
+            await trio.lowlevel.checkpoint()
+        else:
+            try:
+                data = await self._wire.receive()
+            except ConnectionLost as exc:
+                return [Error(exc)]
+            if not data:
+                return [Error(ConnectionLost("the peer ended the stream without a close frame"))]
+            self._machine.receive_data(data)
+        return self.receive_nowait(max_messages)
+
+    def receive_nowait(self, max_messages: int) -> list[Arrival]:
+        machine = self._machine
+        batch: list[Arrival] = [*machine.next_batch(max_messages)]
+        if machine.failure is not None:
+            batch.append(Error(machine.failure))
+        elif machine.peer_close is not None:
+            batch.append(Remote(*machine.peer_close))
+        return batch
+
+    def send_nowait(self, message: Outgoing) -> None:
+        opcode, payload = message
+        self._machine.send_message(opcode, payload)
+        self._queued_size += len(payload)
+
+    def send_close_nowait(self, code: int | None, text: bytes) -> None:
+        self._machine.send_close(code, text)
+
+    @property
+    def unsent_size(self) -> int:
+        waiting = self._wire.unsent_size + self._queued_size
+        return waiting or self._machine.has_output
+
+    def flush_nowait(self) -> bool:
+        # The machine keeps what the wire cannot take yet: only there can a newer pong replace an older one.
+        if self._wire.unsent_size and not self._wire.flush_nowait():
+            return False
+        if not self._machine.has_output:
+            return True
+        self._move_output()
+        return self._wire.flush_nowait()
+
+    async def flush_some(self) -> None:
+        if not self._wire.unsent_size:
+            self._move_output()
+        await self._wire.flush_some()
+
+    def _move_output(self) -> None:
+        self._queued_size = 0
+        self._wire.write_nowait(self._machine.data_to_send())
+
+    async def wait_closed(self) -> None:
+        machine = self._machine
+        while True:
+            if machine.failure is None:
+                machine.next_batch(DISCARD_LEN)
+            if machine.peer_close is not None:
+                return
+            try:
+                data = await self._wire.receive()
+            except ConnectionLost:
+                return
+            if not data:
+                return
+            machine.receive_data(data)
+
+    def send_eof_nowait(self) -> None:
+        self._wire.send_eof_nowait()
+
+    async def aclose(self) -> None:
+        await self._wire.aclose()
+
+    def abort(self) -> None:
+        self._wire.abort()

@@ -1,0 +1,147 @@
+"""The one queue all three sources of a connection feed and the loop empties.
+
+In: batches of arrivals from the reader, items from the mailbox task, an interruption from the server. Out: one item
+at a time, in order of arrival.
+
+1. One wake-up per batch: the loop parks here when the queue is empty and is rescheduled by the first to put.
+2. Arrivals that wait are bounded, in number and bytes: a reader that finds the inbox full waits until the loop has
+   taken the last of them. Mailbox items are bounded in the same way, in number.
+3. An interruption is not queued: the loop looks for it before every item.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias, final
+
+from .behaviour.reasons import Reason
+from .parking import Parking
+from .transport import Arrival
+
+__all__ = ["Inbox", "Info", "Item"]
+
+
+class Info(NamedTuple):
+    """Something out of the mailbox."""
+
+    item: object
+
+
+Item: TypeAlias = Arrival | Info
+
+
+@final
+class Inbox:
+    """See the module.
+
+    Args:
+        max_messages: arrivals that may wait.
+        max_size: bytes of theirs that may wait; the arrival that passes it is still taken.
+        max_infos: mailbox items that may wait.
+    """
+
+    __slots__ = (
+        "_arrivals",
+        "_infos",
+        "_is_closed",
+        "_loop",
+        "_mailbox",
+        "_max_infos",
+        "_max_messages",
+        "_max_size",
+        "_queue",
+        "_reader",
+        "_size",
+        "interruption",
+        "received",
+    )
+
+    def __init__(self, max_messages: int, max_size: int, max_infos: int) -> None:
+        self._queue: deque[Item] = deque()
+        self._max_messages = max_messages
+        self._max_size = max_size
+        self._max_infos = max_infos
+        self._arrivals = 0
+        self._size = 0
+        self._infos = 0
+        self._is_closed = False
+        self._loop = Parking()
+        self._reader = Parking()
+        self._mailbox = Parking()
+        self.interruption: Reason | None = None
+        self.received = 0
+
+    def put_arrivals(self, batch: Sequence[Arrival]) -> None:
+        """Queue what one read yielded."""
+        if self._is_closed:
+            return
+        self._queue.extend(batch)
+        self._arrivals += len(batch)
+        self.received += len(batch)
+        for arrival in batch:
+            if type(arrival) is str or type(arrival) is bytes:
+                self._size += len(arrival)
+        self._loop.wake()
+
+    def put_info(self, item: object) -> None:
+        """Queue one mailbox item."""
+        if self._is_closed:
+            return
+        self._queue.append(Info(item))
+        self._infos += 1
+        self._loop.wake()
+
+    def interrupt(self, reason: Reason) -> None:
+        """Have the loop end before the next item; the first reason counts."""
+        if self.interruption is None:
+            self.interruption = reason
+            self._loop.wake()
+
+    def close(self) -> None:
+        """Drop what waits and what is still to come: the loop has come to its end."""
+        self._is_closed = True
+        self._queue.clear()
+        self._arrivals = self._size = self._infos = 0
+        self._reader.wake()
+
+    def __bool__(self) -> bool:
+        return bool(self._queue) or self.interruption is not None
+
+    def pop(self) -> Item:
+        """The next item; only if there is one."""
+        item = self._queue.popleft()
+        if type(item) is Info:
+            self._infos -= 1
+            self._mailbox.wake()
+        else:
+            self._arrivals -= 1
+            if not self._arrivals:
+                self._size = 0
+                self._reader.wake()
+        return item
+
+    async def wait_item(self) -> None:
+        """Park the loop until there is something to take. Checkpoint: if there is nothing yet."""
+        while not self:
+            await self._loop.park()
+
+    @property
+    def room(self) -> int:
+        """Arrivals the reader may still put; zero: it has to wait."""
+        return 0 if self._size >= self._max_size else self._max_messages - self._arrivals
+
+    async def wait_room(self) -> None:
+        """Park the reader until the loop has taken every arrival. Checkpoint: if there is no room."""
+        while not self.room:
+            await self._reader.park()
+
+    @property
+    def has_info_room(self) -> bool:
+        """Whether the mailbox task may put another item."""
+        return self._infos < self._max_infos
+
+    async def wait_info_room(self) -> None:
+        """Park the mailbox task while too many of its items wait. Checkpoint: if there is no room."""
+        while not self.has_info_room:
+            await self._mailbox.park()

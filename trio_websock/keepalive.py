@@ -1,0 +1,94 @@
+"""Keepalive pings, for who asks for them: is anybody still there?
+
+In: the transport's count of received bytes. Out: pings, the latency of their pongs, and in the end a ``Timeout``.
+
+The peer is judged by what has arrived: any byte after a ping proves it alive, and while the inbox is full nothing is
+read and nobody is judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import final
+
+import trio
+
+from .behaviour.reasons import Timeout
+from .codes import Opcode
+from .connection import Connection
+from .inbox import Inbox
+from .messages import Pong
+from .transport import Arrival, Transport
+from .writer import Writer
+
+__all__ = ["Keepalive"]
+
+
+@final
+class Keepalive:
+    """See the module; only for connections with a ``ping_interval``."""
+
+    __slots__ = (
+        "_connection",
+        "_inbox",
+        "_payload",
+        "_received_size",
+        "_sent_at",
+        "_transport",
+        "_waiting_since",
+        "_writer",
+    )
+
+    def __init__(self, connection: Connection, transport: Transport, writer: Writer, inbox: Inbox) -> None:
+        self._connection = connection
+        self._transport = transport
+        self._writer = writer
+        self._inbox = inbox
+        self._payload = 0
+        self._sent_at = 0.0
+        self._received_size = 0
+        self._waiting_since: float | None = None
+
+    async def run(self, interval: float, ping_timeout: float) -> None:
+        """Ping every ``interval`` seconds until the peer leaves one unanswered for ``ping_timeout``."""
+        next_ping = trio.current_time() + interval
+        while True:
+            deadline = next_ping if self._waiting_since is None else min(next_ping, self._waiting_since + ping_timeout)
+            await trio.sleep_until(deadline)
+            if await self._is_overdue(ping_timeout):
+                self._inbox.put_arrivals([Timeout("ping timeout")])
+                return
+            if trio.current_time() >= next_ping:
+                next_ping = trio.current_time() + interval
+                self._ping()
+
+    async def _is_overdue(self, ping_timeout: float) -> bool:
+        # What the kernel has for us must have been read before the peer is judged; the reader is due in this turn
+        # of the scheduler or the next.
+        await trio.lowlevel.checkpoint()
+        if self._waiting_since is None:
+            return False
+        if self._transport.received_size != self._received_size:
+            self._waiting_since = None
+            return False
+        if not self._inbox.room:
+            self._waiting_since = trio.current_time()
+            return False
+        return trio.current_time() >= self._waiting_since + ping_timeout
+
+    def _ping(self) -> None:
+        if self._transport.unsent_size:
+            return  # a peer that takes nothing is the write timeout's
+        self._payload += 1
+        self._sent_at = trio.current_time()
+        if self._waiting_since is None:
+            self._waiting_since = self._sent_at
+            self._received_size = self._transport.received_size
+        self._transport.send_nowait((Opcode.PING, self._payload.to_bytes(4, "big")))
+        self._writer.flush(self._connection.nursery)
+
+    def notice(self, batch: Iterable[Arrival]) -> None:
+        """Look for the pong of the last ping among what has arrived."""
+        for arrival in batch:
+            if type(arrival) is Pong and arrival.payload == self._payload.to_bytes(4, "big"):
+                self._connection.latency = trio.current_time() - self._sent_at

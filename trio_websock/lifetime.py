@@ -1,0 +1,48 @@
+"""The deadline of a whole connection, which a shutdown may bring forward at any time.
+
+Every wait of a connection that may outlast its callbacks is opened here, so that one assignment to the deadline
+reaches all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+import trio
+
+__all__ = ["Lifetime"]
+
+
+@final
+class Lifetime:
+    """The scopes a connection waits in, and the latest moment any of them may end."""
+
+    __slots__ = ("_scopes", "deadline")
+
+    def __init__(self) -> None:
+        self.deadline = math.inf
+        self._scopes: list[trio.CancelScope] = []
+
+    @contextmanager
+    def bounded(self, seconds: float = math.inf, *, shield: bool) -> Iterator[trio.CancelScope]:
+        """A scope of at most ``seconds``, and never beyond the deadline, even if that moves while inside."""
+        scope = trio.CancelScope(deadline=self.after(seconds), shield=shield)
+        self._scopes.append(scope)
+        try:
+            with scope:
+                yield scope
+        finally:
+            self._scopes.remove(scope)
+
+    def after(self, seconds: float) -> float:
+        """The moment ``seconds`` from now, or the deadline if that is earlier."""
+        return self.deadline if seconds == math.inf else min(self.deadline, trio.current_time() + seconds)
+
+    def shorten(self, deadline: float) -> None:
+        """Bring the deadline forward; a later one changes nothing."""
+        self.deadline = min(self.deadline, deadline)
+        for scope in self._scopes:
+            scope.deadline = min(scope.deadline, self.deadline)

@@ -1,0 +1,53 @@
+"""The mailbox: how other tasks talk to a connection.
+
+In: whatever is sent into a Trio memory channel, from any task (or, through ``trio.from_thread``, any thread). Out:
+items in the inbox, in order. The sending end is public and may be cloned and handed to anyone; this room has the
+receiving end.
+
+1. A full mailbox makes senders wait: at most ``size`` items wait in the channel and as many in the inbox.
+2. When the connection ends the receiving end closes, and senders get ``trio.BrokenResourceError``.
+3. When the application has closed every sending end, the connection lives on without a mailbox.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import trio
+
+from .inbox import Inbox
+
+__all__ = ["Mailbox", "open_mailbox", "receive_mailbox"]
+
+
+class Mailbox(NamedTuple):
+    """Both ends of a connection's mailbox."""
+
+    sender: trio.MemorySendChannel[Any]
+    receiver: trio.MemoryReceiveChannel[Any]
+
+
+def open_mailbox(size: int) -> Mailbox:
+    """A mailbox in which ``size`` items can wait."""
+    return Mailbox(*trio.open_memory_channel[Any](size))
+
+
+async def receive_mailbox(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
+    """The mailbox task: move items into the inbox as they come, until every sender is closed.
+
+    Cancelled: what it has not moved is lost with the connection.
+    """
+    _move_waiting(receiver, inbox)
+    async for item in receiver:
+        inbox.put_info(item)
+        _move_waiting(receiver, inbox)
+        await inbox.wait_info_room()
+
+
+def _move_waiting(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
+    """Move at once what was sent together, lest frames that arrive next overtake it."""
+    while inbox.has_info_room:
+        try:
+            inbox.put_info(receiver.receive_nowait())
+        except (trio.WouldBlock, trio.EndOfChannel):
+            return

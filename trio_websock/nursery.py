@@ -1,0 +1,252 @@
+"""One connection, from the first callback to the closed socket: three sources, one loop, one exit.
+
+In: an open transport and a handler. Out: nothing but the reason it ended; no exception of the application passes.
+
+::
+
+    reader task    bytes that became messages   ─┐
+    mailbox task   items other tasks have sent  ─┼─▶ inbox ─▶ the loop ─▶ writer
+    idle scope     the peer's silence           ─┘
+
+1. The loop runs in the connection's own task, the body of the nursery; reader, mailbox task, keepalive, a drain when
+   there is one, and whatever the application starts are its children.
+2. When the loop has come to an end it hands over the close frame, then cancels the nursery. When a child fails or the
+   connection is cancelled from outside, Trio cancels the loop, and the close frame follows.
+3. Whatever happened, the exit is the same: flush, ``terminate``, wait for the peer, close. Each step is shielded and
+   bounded, and all of them by the connection's deadline.
+4. ``Cancelled`` and ``KeyboardInterrupt`` go on after the exit; every ``Exception`` stops here, logged.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable
+from typing import final
+
+import trio
+
+from .behaviour.enforce import Ending
+from .behaviour.handler import BoundHandler
+from .behaviour.reasons import Error, Reason, Remote, Shutdown, Timeout
+from .connection import Connection, _current
+from .dispatch import Dispatcher
+from .errors import RemoteError
+from .idle import IdleClock
+from .keepalive import Keepalive
+from .mailbox import receive_mailbox
+from .transport import Arrival
+from .writer import Writer
+
+__all__ = ["run_connection"]
+
+logger = logging.getLogger("trio_websock.connection")
+
+FAULT_DRAIN_TIMEOUT = 1.0  # seconds for a peer that broke the protocol to take our close frame before the reset
+
+
+async def run_connection(connection: Connection, handler: BoundHandler, args: object) -> Reason:
+    """Live through one connection and close its transport.
+
+    Args:
+        connection: freshly made by a host.
+        handler: what to run.
+        args: for ``init``.
+
+    Returns:
+        What ``terminate`` was told, or would have been.
+
+    Checkpoint: always.
+    Cancelled: as a shutdown at once: close frame, ``terminate``, each bounded; then ``Cancelled`` goes on.
+    Source: the process of a connection in Bandit and Cowboy.
+    """
+    token = _current.set(connection)
+    try:
+        return await _ConnectionNursery(connection, handler).run(args)
+    finally:
+        _current.reset(token)
+
+
+@final
+class _ConnectionNursery:
+    __slots__ = (
+        "_callbacks",
+        "_connection",
+        "_dispatcher",
+        "_idle",
+        "_inbox",
+        "_keepalive",
+        "_options",
+        "_transport",
+        "_writer",
+    )
+
+    def __init__(self, connection: Connection, handler: BoundHandler) -> None:
+        connection.handler = handler.name
+        self._connection = connection
+        self._options = connection.options
+        self._transport = connection._transport
+        self._inbox = connection._inbox
+        self._idle = IdleClock(self._options.timeout)
+        self._writer = Writer(self._transport, self._options.write_timeout, connection._lifetime, self._inbox.interrupt)
+        self._callbacks = handler.open()
+        self._dispatcher = Dispatcher(connection, self._callbacks, self._transport, self._writer, self._idle)
+        self._keepalive = (
+            None
+            if self._options.ping_interval is None
+            else Keepalive(connection, self._transport, self._writer, self._inbox)
+        )
+
+    async def run(self, args: object) -> Reason:
+        try:
+            passing = await self._live(args)
+            ending = self._dispatcher.ending
+            if ending is None:  # cancelled: by the deadline, from outside, or by the application's own hand
+                ending = self._dispatcher.end(self._inbox.interruption or Shutdown())
+            await self._exit(ending)
+        except BaseException:
+            self._transport.abort()
+            raise
+        if passing is not None:
+            raise passing
+        return ending.reason
+
+    async def _live(self, args: object) -> BaseException | None:
+        """Run until the end; the exception that has to go on after the exit, if there is one."""
+        connection = self._connection
+        try:
+            with connection._lifetime.bounded(shield=False):
+                async with trio.open_nursery() as nursery:
+                    connection._nursery = nursery
+                    self._start_sources(nursery)
+                    await self._dispatcher.run(args)
+                    await self._hand_over_close(nursery)
+                    nursery.cancel_scope.cancel()
+        except BaseException as exc:
+            return self._sort_out(exc)
+        finally:
+            connection._nursery = None
+            connection.mark_closing()
+            connection._mailbox.receiver.close()
+            self._inbox.close()
+        return None
+
+    def _start_sources(self, nursery: trio.Nursery) -> None:
+        # What came in one packet with the handshake is older than anything init may send to its own mailbox.
+        if self._admit(self._transport.receive_nowait(self._inbox.room)):
+            nursery.start_soon(self._receive)
+        nursery.start_soon(receive_mailbox, self._connection._mailbox.receiver, self._inbox)
+        if self._keepalive is not None:
+            interval = self._options.ping_interval
+            nursery.start_soon(self._keepalive.run, interval, self._options.ping_timeout)
+
+    async def _receive(self) -> None:
+        """The reader task."""
+        while True:
+            with self._idle.open_scope():
+                await self._receive_arrivals()
+                return
+            if self._idle.has_expired():
+                self._inbox.put_arrivals([Timeout()])
+                return
+
+    async def _receive_arrivals(self) -> None:
+        while True:
+            await self._inbox.wait_room()
+            batch = await self._transport.receive(self._inbox.room)
+            self._idle.touch(is_unfinished=not batch)
+            if not self._admit(batch):
+                return
+
+    def _admit(self, batch: list[Arrival]) -> bool:
+        """Queue what has arrived and send the pongs it called for; whether more may come."""
+        if not batch:
+            return True
+        if self._transport.unsent_size:
+            self._writer.flush(self._connection.nursery)
+        if self._keepalive is not None:
+            self._keepalive.notice(batch)
+        self._inbox.put_arrivals(batch)
+        last = batch[-1]
+        if not isinstance(last, (Remote, Error)):
+            return True
+        self._connection.mark_closing()
+        if self._options.cancel_on_disconnect:
+            self._dispatcher.disconnect(last)
+        return False
+
+    async def _hand_over_close(self, nursery: trio.Nursery) -> None:
+        """Send the close frame while the reader still reads: a peer busy sending must get to read it."""
+        self._connection.mark_closing()
+        self._inbox.close()
+        self._send_close(self._dispatcher.ending)
+        if not self._writer.flush(nursery):
+            await self._writer.wait_flushed()
+
+    def _sort_out(self, exc: BaseException) -> BaseException | None:
+        """Stop and log what failed in the nursery; what has to go on."""
+        group = exc if isinstance(exc, BaseExceptionGroup) else BaseExceptionGroup("in a nursery", [exc])
+        failed, passing = group.split(Exception)
+        if failed is not None:
+            cause = _only_exception(failed)
+            if self._dispatcher.ending is None:
+                self._dispatcher.fail(cause, "a task of its nursery")
+            else:
+                logger.error("a task of %r failed at its end", self._connection, exc_info=cause)
+        return passing
+
+    async def _exit(self, ending: Ending) -> None:
+        self._send_close(ending)
+        await self._flush_last()
+        await self._terminate(ending.reason)
+        await self._close(ending)
+
+    def _send_close(self, ending: Ending | None) -> None:
+        if ending is not None and ending.close is not None:
+            self._transport.send_close_nowait(*ending.close)
+
+    async def _flush_last(self) -> None:
+        """Hand over what is left, reading on meanwhile: a peer busy sending must get to read it."""
+        if self._transport.flush_nowait():
+            return
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._transport.wait_closed)
+                await self._writer.drain()
+                nursery.cancel_scope.cancel()
+
+    async def _terminate(self, reason: Reason) -> None:
+        if not self._dispatcher.has_state or self._callbacks.terminate is None:
+            return
+        name = f"{self._connection.handler}.terminate"
+        timeout = self._options.terminate_timeout
+        with self._connection._lifetime.bounded(timeout, shield=True) as scope:
+            try:
+                result = self._callbacks.terminate(reason, self._dispatcher.state)
+                if isinstance(result, Awaitable):
+                    await result
+            except Exception as exc:
+                logger.error("%s failed, peer %s", name, self._connection.peer, exc_info=exc)
+        if scope.cancelled_caught:
+            logger.error("%s was cancelled, peer %s: it has %s seconds", name, self._connection.peer, timeout)
+
+    async def _close(self, ending: Ending) -> None:
+        """Let the peer finish the closing handshake, if it is its turn, and close."""
+        if ending.close is not None and not isinstance(ending.reason, Remote):
+            timeout = self._options.close_timeout
+            if isinstance(ending.reason, Error) and isinstance(ending.reason.cause, RemoteError):
+                self._transport.send_eof_nowait()
+                timeout = min(timeout, FAULT_DRAIN_TIMEOUT)
+            with self._connection._lifetime.bounded(timeout, shield=True):
+                await self._transport.wait_closed()
+        if trio.current_time() >= self._connection._lifetime.deadline:
+            self._transport.abort()
+        else:
+            await self._transport.aclose()
+
+
+def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception itself, out of however many groups, if there is but one."""
+    exc: BaseException = group
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    return exc
