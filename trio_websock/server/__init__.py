@@ -1,1 +1,10 @@
-"""Our own server: listeners, HTTP/1.1 up to the 101, and ``serve``."""
+"""The server: sockets that listen, HTTP/1.1, the handshake, and the graceful end."""
+
+from __future__ import annotations
+
+from .ledger import Snapshot
+from .running import run
+from .serve import Server, serve
+from .upgrading import check_upgrade
+
+__all__ = ["Server", "Snapshot", "check_upgrade", "run", "serve"]

@@ -1,0 +1,135 @@
+"""HTTP responses as bytes: those of the application, our own refusals, and the 101.
+
+In: values. Out: one bytes object each, head and body together, so that one system call sends it. What an application
+puts into a header is checked here: a line break in it would let a stranger write our responses. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+from types import MappingProxyType
+
+from ..errors import LocalError
+from ..request import Headers
+from ..response import Response
+
+__all__ = ["CONTINUE", "asks_to_close", "refusal", "serialize_response", "serialize_switch"]
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+
+# What says where a response ends, or what the connection is from now on, is the server's to say.
+_RESPONSE_FIELDS = frozenset({"content-length", "transfer-encoding", "upgrade"})
+_SWITCH_FIELDS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+def serialize_response(response: Response, *, is_head: bool = False, closes: bool = False) -> bytes:
+    """One whole response.
+
+    Args:
+        response: the application's.
+        is_head: whether it answers ``HEAD``, and so has no body.
+        closes: whether the connection ends with it.
+
+    Raises:
+        LocalError: a header that may not be sent.
+
+    Source: RFC 9112 §4, §6.
+    """
+    body = response.body.encode() if isinstance(response.body, str) else bytes(response.body)
+    headers = Headers(response.headers)
+    lines = [f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, '')}", f"Date: {_date()}"]
+    if response.status not in (204, 304):  # RFC 9110 §15.3.5, §15.4.5: these have no body, and so no length
+        lines += _content_lines(response, headers, len(body))
+    lines += _checked_lines(headers.pairs(), _RESPONSE_FIELDS)
+    if closes and not asks_to_close(response):
+        lines.append("Connection: close")
+    head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+    return head if is_head or response.status in (204, 304) else head + body
+
+
+def _content_lines(response: Response, headers: Headers, size: int) -> Iterable[str]:
+    if response.content_type is not None:
+        yield from _checked_lines([("Content-Type", response.content_type)])
+    elif size and "content-type" not in headers:
+        is_text = isinstance(response.body, str)
+        yield f"Content-Type: {'text/plain; charset=utf-8' if is_text else 'application/octet-stream'}"
+    yield f"Content-Length: {size}"
+
+
+def asks_to_close(response: Response) -> bool:
+    """Whether the application itself wants the connection closed behind its response."""
+    return "close" in (token.lower() for token in Headers(response.headers).tokens("connection"))
+
+
+def refusal(status: int, reason: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
+    """A plain-text answer that says what is wrong."""
+    return Response(status, reason + "\n", headers)
+
+
+def serialize_switch(
+    accept: str, subprotocol: str | None, extensions: str | None, pairs: Iterable[tuple[str, str]]
+) -> bytes:
+    """The 101 that turns the connection into a WebSocket.
+
+    Args:
+        accept: the value of ``Sec-WebSocket-Accept``.
+        subprotocol: what was agreed on, if anything.
+        extensions: the same.
+        pairs: headers of the application.
+
+    Raises:
+        LocalError: a header that may not be sent.
+
+    Source: RFC 6455 §4.2.2.
+    """
+    text = (
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n"
+    )
+    if subprotocol is not None:
+        text += f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
+    if extensions is not None:
+        text += f"Sec-WebSocket-Extensions: {extensions}\r\n"
+    for line in _checked_lines(pairs, _SWITCH_FIELDS):
+        text += line + "\r\n"
+    return (text + "\r\n").encode("latin-1")
+
+
+def _checked_lines(pairs: Iterable[tuple[str, str]], reserved: frozenset[str] = frozenset()) -> Iterable[str]:
+    for name, value in pairs:
+        if not _NAME.fullmatch(name):
+            raise LocalError(f"{name!r} is not the name of a header (RFC 9110 §5.1)")
+        if not _VALUE.fullmatch(value):
+            raise LocalError(f"header {name}: {value!r} is not a value that may be sent (RFC 9110 §5.5)")
+        if name.lower() in reserved:
+            raise LocalError(f"header {name} is set by the server, not by the application")
+        yield f"{name}: {value}"
+
+
+_date_cache = (0, "")
+
+
+def _date() -> str:
+    global _date_cache
+    now = int(time.time())
+    if now != _date_cache[0]:
+        _date_cache = (now, formatdate(now, usegmt=True))
+    return _date_cache[1]

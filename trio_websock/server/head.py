@@ -1,0 +1,185 @@
+"""The head of an HTTP/1.1 request: its bytes in, a checked value out.
+
+llhttp (through httptools) does the parsing, strictly: no folded lines, no bare line feeds, no two lengths. What it
+leaves to its user is checked here. Pure: knows no socket, and never sees a byte behind the head.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import final
+
+import httptools
+
+from ..request import Headers
+
+__all__ = ["BadRequest", "Head", "parse_head"]
+
+
+@final
+class BadRequest(Exception):
+    """A request that is answered with an error, and its connection closed.
+
+    Args:
+        status: HTTP status of the answer.
+        reason: text of its body: what came and what was expected.
+        headers: further headers of the answer.
+    """
+
+    def __init__(self, status: int, reason: str, headers: Mapping[str, str] = MappingProxyType({})) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What the head of a request says.
+
+    Args:
+        method: as sent.
+        target: as sent.
+        http_version: ``"1.0"`` or ``"1.1"``.
+        headers: every field, values without the white space around them.
+        content_length: bytes of the body that follows; ``None`` if it comes in chunks.
+        keeps_alive: whether the client wants to send more on this connection.
+        expects_continue: whether the client waits for ``100 Continue`` before it sends the body.
+    """
+
+    method: str
+    target: str
+    http_version: str
+    headers: Headers
+    content_length: int | None
+    keeps_alive: bool
+    expects_continue: bool
+
+
+_VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
+
+# The fields that decide about framing and persistence; all others are the application's.
+_OURS = frozenset({b"connection", b"content-length", b"expect", b"host", b"transfer-encoding"})
+
+
+@final
+class _Fields:
+    """What llhttp reports of one head."""
+
+    __slots__ = ("is_complete", "ours", "pairs", "target")
+
+    def __init__(self) -> None:
+        self.target = b""
+        self.pairs: list[tuple[str, str]] = []
+        self.ours: list[tuple[bytes, bytes]] = []
+        self.is_complete = False
+
+    def on_url(self, url: bytes) -> None:
+        self.target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        value = value.strip(b" \t")
+        self.pairs.append((name.decode("latin-1"), value.decode("latin-1")))
+        if (folded := name.lower()) in _OURS:
+            self.ours.append((folded, value))
+
+    def on_headers_complete(self) -> None:
+        self.is_complete = True
+
+    def values(self, name: bytes) -> list[bytes]:
+        return [value for key, value in self.ours if key == name]
+
+
+def parse_head(data: bytes) -> Head:
+    """Parse one whole head, from the request line to the empty line.
+
+    Raises:
+        BadRequest: 400, 417, 501 or 505, with words for the client.
+
+    Source: RFC 9112 §2 to §7.
+    """
+    fields = _Fields()
+    parser = httptools.HttpRequestParser(fields)
+    try:
+        parser.feed_data(data)
+    except httptools.HttpParserUpgrade:
+        pass  # the application decides; and a body is read here before that, which llhttp would leave lying
+    except httptools.HttpParserError as exc:
+        raise _fault_of(data, exc) from exc
+    version = _check_version(data)
+    if not fields.is_complete:
+        raise BadRequest(400, "expected an HTTP/1.1 request")
+    method = parser.get_method().decode("ascii")
+    if method == "CONNECT":
+        raise BadRequest(501, "CONNECT came: this server is no proxy")
+    _check_host(fields.values(b"host"), version)
+    return Head(
+        method,
+        fields.target.decode("ascii"),
+        version,
+        Headers(fields.pairs),
+        _body_length(fields, version),
+        version == "1.1" and not _has_token(fields.values(b"connection"), b"close"),
+        _check_expect(fields.values(b"expect")),
+    )
+
+
+def _check_version(data: bytes) -> str:
+    # llhttp would also speak RTSP, ICE, HTTP/0.9 and, so it says, HTTP/2.0.
+    line_end = data.find(b"\r\n")
+    version = _VERSIONS.get(data[line_end - 8 : line_end])
+    if version is None:
+        raise BadRequest(505, "expected HTTP/1.1 at the end of the request line")
+    return version
+
+
+def _check_host(hosts: list[bytes], version: str) -> None:
+    if len(hosts) > 1 or (not hosts and version != "1.0"):
+        raise BadRequest(400, f"expected exactly one Host header, {len(hosts)} came (RFC 9112 §3.2)")
+
+
+def _check_expect(values: list[bytes]) -> bool:
+    if any(value.lower() != b"100-continue" for value in values):
+        raise BadRequest(417, "Expect: only 100-continue is understood (RFC 9110 §10.1.1)")
+    return bool(values)
+
+
+def _body_length(fields: _Fields, version: str) -> int | None:
+    # llhttp has refused a head with both, or with a length that is not one number.
+    codings = fields.values(b"transfer-encoding")
+    if codings:
+        if version == "1.0":
+            raise BadRequest(400, "Transfer-Encoding came in an HTTP/1.0 request (RFC 9112 §6.1)")
+        if [coding.lower() for coding in codings] != [b"chunked"]:
+            raise BadRequest(501, "Transfer-Encoding: only chunked is understood (RFC 9112 §6.1)")
+        return None
+    lengths = fields.values(b"content-length")
+    return int(lengths[0]) if lengths else 0
+
+
+def _has_token(values: list[bytes], token: bytes) -> bool:
+    return any(part.strip(b" \t").lower() == token for value in values for part in value.split(b","))
+
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") +[^ ]+ +HTTP/[0-9](\.[0-9])?\r\n")
+_WEBSOCKET = re.compile(rb"\r\nupgrade:[^\r\n]*websocket", re.IGNORECASE)
+_FOREIGN_CODING = re.compile(rb"\r\ntransfer-encoding:(?![ \t]*chunked[ \t]*\r\n)[^\r\n]*", re.IGNORECASE)
+
+
+def _fault_of(data: bytes, exc: httptools.HttpParserError) -> BadRequest:
+    """The answer to a head that llhttp refused: what it does not know is not always malformed."""
+    line = _REQUEST_LINE.match(data)
+    if line and isinstance(exc, httptools.HttpParserInvalidMethodError):
+        if _WEBSOCKET.search(data):
+            return BadRequest(400, "expected GET for a WebSocket (RFC 6455 §4.2.1)")
+        return BadRequest(501, "the method of the request is not known here (methods are upper case)")
+    if line and not data[: line.end()].endswith((b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")):
+        return BadRequest(505, "expected HTTP/1.1 at the end of the request line")
+    if line and "Transfer-Encoding`" in str(exc) and _FOREIGN_CODING.search(data):
+        return BadRequest(501, "Transfer-Encoding: only chunked is understood (RFC 9112 §6.1)")
+    return BadRequest(400, f"expected an HTTP/1.1 request (RFC 9112): {exc}")

@@ -1,0 +1,84 @@
+"""``run``: Trio, a server, and the signals of a terminal or a supervisor.
+
+In: what ``serve`` takes. Out: nothing; the first SIGINT or SIGTERM shuts down gracefully, the second at once.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeAlias, Unpack
+
+import trio
+
+from ..options import ServerKeywords
+from .serve import Server, serve
+from .site import Application
+
+__all__ = ["run", "run_announced"]
+
+_Serving: TypeAlias = Callable[..., Awaitable[None]]
+
+
+def run(handler_or_app: object | Application, **options: Unpack[ServerKeywords]) -> None:
+    """Run Trio and :func:`serve` until SIGINT or SIGTERM, and then until the last client has gone.
+
+    The first signal shuts down gracefully, the second aborts at once; from the third on signals do what they do in
+    any program.
+
+    Args:
+        handler_or_app: see :func:`serve`.
+        options: see :func:`serve`.
+
+    Raises:
+        TypeError: as :func:`serve`.
+        OptionError: as :func:`serve`.
+        OSError: as :func:`serve`.
+
+    Source: our own ruling; a process manager sends SIGTERM and expects a clean end.
+    """
+    run_announced(handler_or_app, _keep_quiet, options)
+
+
+def run_announced(
+    handler_or_app: object | Application, announce: Callable[[Server], object], options: ServerKeywords
+) -> None:
+    """:func:`run`, calling ``announce`` as soon as the server listens and signals are heeded."""
+    try:
+        trio.run(_serve_until_signal, partial(serve, handler_or_app, **options), announce)
+    except BaseExceptionGroup as group:
+        raise _only_exception(group)  # noqa: B904  # out of its group; the context would show the group again
+
+
+def _keep_quiet(server: Server) -> None:
+    pass
+
+
+async def _serve_until_signal(serving: _Serving, announce: Callable[[Server], object]) -> None:
+    async with trio.open_nursery() as nursery:
+        server: Server = await nursery.start(_serve_to_the_end, serving, nursery.cancel_scope)
+        await nursery.start(_heed_signals, server, nursery)
+        announce(server)
+
+
+async def _serve_to_the_end(serving: _Serving, scope: trio.CancelScope, task_status: trio.TaskStatus[Server]) -> None:
+    await serving(task_status=task_status)
+    scope.cancel()  # there is nobody left to be signalled
+
+
+async def _heed_signals(server: Server, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        await anext(signals)
+        nursery.start_soon(server.shutdown)
+        await anext(signals)
+    await server.shutdown(grace=0)
+
+
+def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The exception itself, out of however many groups, if there is but one."""
+    exc: BaseException = group
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    return exc

@@ -1,0 +1,279 @@
+"""Serving: ``serve``, and the ``Server`` it stands for while it runs.
+
+In: a handler or an application function, and options. Out: nothing; it ends when it is told to.
+
+::
+
+    serve's own task      waits for the end, or for its own cancellation
+    ── shield ────────────────────────────────────────────────────────────
+    aides                 the end of the grace, staggered goodbyes
+      clients             one task for each client
+        accepting         one loop for each place to listen
+
+1. All that serves lies inside the shield: cancelling ``serve`` reaches no client, it begins a graceful shutdown.
+2. A shutdown stops the accepting, then the inner nursery runs empty. How fast is up to the clients until the grace is
+   over; then everything is cancelled, and only a handler's own shield can still hold it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Unpack, final
+
+import trio
+
+from ..connection import Connection
+from ..errors import OptionError
+from ..hosts.wire import Wire
+from ..options import Options, ServerKeywords, ServerOptions, split_keywords
+from .ledger import Ledger, Notice, Snapshot
+from .listeners import Entrance, open_entrances
+from .session import Session, refuse_wire
+from .site import Application, Site, site_for
+
+__all__ = ["Server", "serve"]
+
+logger = logging.getLogger("trio_websock.server")
+
+# Clients that are being told "too many connections" at one time; what comes on top is dropped without a word, or the
+# telling would cost what the limit is there to save.
+MAX_REFUSALS = 64
+
+# Seconds behind the end of the grace after which what still runs is named in the log.
+OVERDUE_TIMEOUT = 1.0
+
+
+@final
+class Server:
+    """A server while it serves; :func:`serve` makes it and hands it out through ``task_status``.
+
+    Its methods may be called from any task of the same Trio run.
+    """
+
+    def __init__(
+        self, site: Site, ledger: Ledger, entrances: Sequence[Entrance], server_options: ServerOptions, options: Options
+    ) -> None:
+        self._site = site
+        self._ledger = ledger
+        self._entrances = entrances
+        self._options = server_options
+        self._write_timeout = options.write_timeout
+        self._sessions: dict[Session, None] = {}
+        self._refusals = 0
+        self._accepting = trio.CancelScope()
+        self._grace = trio.CancelScope()
+        self._clients: trio.Nursery | None = None
+        self._aides: trio.Nursery | None = None
+        self._drained = trio.Event()
+
+    @property
+    def port(self) -> int:
+        """The first TCP port that is listened on.
+
+        Raises:
+            AttributeError: there is none, as with a Unix socket only.
+        """
+        for address in self.addresses:
+            if isinstance(address, tuple):
+                return address[1]
+        raise AttributeError("this server listens on no TCP port")
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int] | str, ...]:
+        """Everything that is listened on: ``(host, port)``, or the path of a Unix socket."""
+        return tuple(entrance.address for entrance in self._entrances if entrance.address is not None)
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The WebSockets that are open now, oldest client first."""
+        return tuple(session.connection for session in self._sessions if session.connection is not None)
+
+    def snapshot(self) -> Snapshot:
+        """The server's counters at this moment."""
+        return self._ledger.snapshot(len(self._sessions), len(self.connections))
+
+    async def aclose(self) -> None:
+        """Shut down gracefully; the same as :meth:`shutdown` without arguments."""
+        await self.shutdown()
+
+    async def shutdown(self, *, restart: bool = False, grace: float | None = None, rate: float | None = None) -> None:
+        """Stop listening, say goodbye to every client, and wait until the last has gone.
+
+        Each connection finishes its running callback, sends a close frame and runs ``terminate(Shutdown())``. Plain
+        requests that are being answered are answered; who has asked for nothing yet is disconnected. When the grace
+        is over, callbacks are cancelled and sockets aborted. ``serve`` returns as soon as all is over. May be called
+        again: to wait too, or to shorten the grace.
+
+        Args:
+            restart: close with 1012 instead of 1001, so that clients know to come back.
+            grace: seconds for all of it; by default the option of ``serve``. 0 aborts at once.
+            rate: connections told per second, so that not all come back elsewhere in one moment; ``None`` tells all
+                at once. Who has not been told when the grace is over is aborted with the rest.
+
+        Raises:
+            OptionError: a negative grace, or a rate that is not positive.
+
+        Checkpoint: unless all is over already.
+        Cancelled: the shutdown goes on; only the waiting ends. A callback that waits here waits for itself: it is
+            cancelled when the grace is over.
+        Source: RFC 6455 §7.4.1; our own ruling, as the hosts of WebSock send 1000.
+        """
+        seconds = self._options.grace if grace is None else grace
+        if not seconds >= 0:
+            raise OptionError("grace", grace, "zero or more seconds")
+        if rate is not None and not rate > 0:
+            raise OptionError("rate", rate, "a positive number of connections per second, or None")
+        self._begin_shutdown(restart, seconds, rate)
+        await self._drained.wait()
+
+    def _begin_shutdown(self, restart: bool, grace: float, rate: float | None) -> None:
+        deadline = trio.current_time() + grace
+        notice = self._ledger.notice
+        if notice is None:
+            notice = self._ledger.notice = Notice(restart, deadline)
+            self._accepting.cancel()
+        notice.deadline = min(notice.deadline, deadline)
+        self._grace.deadline = notice.deadline
+        told = [session for session in self._sessions if session.is_told or session.connection is None]
+        for session in told if rate is not None else list(self._sessions):
+            session.shutdown_nowait(restart=notice.restart, deadline=notice.deadline)
+        if rate is not None and self._sessions and self._aides is not None:
+            self._aides.start_soon(self._stagger_goodbyes, notice, rate)
+
+    async def _stagger_goodbyes(self, notice: Notice, rate: float) -> None:
+        for session in list(self._sessions):
+            if session in self._sessions and not session.is_told:
+                session.shutdown_nowait(restart=notice.restart, deadline=notice.deadline)
+                await trio.sleep(1 / rate)
+
+    async def _serve(self, task_status: trio.TaskStatus[Server]) -> None:
+        interruption: BaseException | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._host)
+            task_status.started(self)
+            try:
+                await self._drained.wait()
+            except BaseException as exc:  # Cancelled or KeyboardInterrupt: goes on as soon as all is over
+                interruption = exc
+                self._begin_shutdown(False, self._options.grace, None)
+                await self._wait_drained()
+        if interruption is not None:
+            raise interruption
+
+    async def _wait_drained(self) -> None:
+        # Shielded: we have been cancelled, and what is left to wait for is bounded by the grace.
+        with trio.CancelScope(shield=True):
+            try:
+                await self._drained.wait()
+            except KeyboardInterrupt:  # the second Ctrl-C: somebody is out of patience
+                self._begin_shutdown(False, 0, None)
+                await self._drained.wait()
+
+    async def _host(self) -> None:
+        """Serve until a shutdown has begun and the last client has gone."""
+        # The shield makes cancellation a shutdown instead of an end: see rule 1.
+        with trio.CancelScope(shield=True):
+            try:
+                async with trio.open_nursery() as self._aides:
+                    async with trio.open_nursery() as self._clients:
+                        await self._accept_clients(self._clients)
+                        self._aides.start_soon(self._enforce_grace)
+                    self._aides.cancel_scope.cancel()
+            finally:
+                self._drained.set()
+
+    async def _accept_clients(self, clients: trio.Nursery) -> None:
+        try:
+            with self._accepting:
+                async with trio.open_nursery() as nursery:
+                    for entrance in self._entrances:
+                        nursery.start_soon(entrance.admit_clients, self._admit)
+        finally:
+            for entrance in self._entrances:
+                await entrance.aclose()
+
+    def _admit(self, wire: Wire) -> None:
+        assert self._clients is not None
+        limit = self._options.max_connections
+        if limit is not None and len(self._sessions) >= limit:
+            self._refuse(wire)
+            return
+        self._ledger.clients += 1
+        session = Session(wire, self._site, self._options, write_timeout=self._write_timeout, ledger=self._ledger)
+        self._sessions[session] = None
+        self._clients.start_soon(self._entertain, session)
+
+    async def _entertain(self, session: Session) -> None:
+        try:
+            await session.run()
+        finally:
+            del self._sessions[session]
+
+    def _refuse(self, wire: Wire) -> None:
+        assert self._clients is not None
+        self._ledger.refusals += 1
+        if self._refusals >= MAX_REFUSALS:
+            wire.abort()
+            return
+        self._refusals += 1
+        self._clients.start_soon(self._refuse_politely, wire)
+
+    async def _refuse_politely(self, wire: Wire) -> None:
+        try:
+            await refuse_wire(wire, self._options.ssl_context)
+        finally:
+            self._refusals -= 1
+
+    async def _enforce_grace(self) -> None:
+        with self._grace:
+            await trio.sleep_forever()
+        for session in list(self._sessions):
+            session.abort()
+        await trio.sleep(OVERDUE_TIMEOUT)
+        names = sorted({connection.handler for connection in self.connections})
+        logger.warning(
+            "the grace is over, but %d clients are still being served: %s shields itself from cancellation",
+            len(self._sessions),
+            ", ".join(names) or "the application function",
+        )
+
+
+async def serve(
+    handler_or_app: object | Application,
+    *,
+    task_status: trio.TaskStatus[Server] = trio.TASK_STATUS_IGNORED,
+    **options: Unpack[ServerKeywords],
+) -> None:
+    """Serve WebSockets, and plain HTTP beside them, until shut down or cancelled.
+
+    ::
+
+        trio.run(partial(serve, Echo, port=8000))
+
+    Cancelling it is a graceful shutdown: no client is cut off, for at most ``grace`` seconds; then the cancellation
+    goes on. Connections run in tasks of this call and never outlive it; no exception of a handler or of the
+    application function leaves it.
+
+    Args:
+        handler_or_app: a handler (class, instance or module with ``init`` and ``handle_in``), or an application
+            function, plain or async, from a :class:`Request` to a :class:`Response` or an :func:`upgrade`.
+        task_status: gives the :class:`Server` as soon as it listens, with ``await nursery.start(serve, ...)``.
+        options: those of :class:`ServerOptions` and, for all connections, of :class:`Options`. Listeners and sockets
+            given in ``listeners`` are owned from now on, and closed at the end.
+
+    Raises:
+        TypeError: an option that does not exist, or something that is neither a handler nor a function.
+        OptionError: an option with a value that is not allowed.
+        OSError: an address cannot be listened on; the message names it.
+
+    Checkpoint: always.
+    Cancelled: graceful shutdown, see above. A second ``KeyboardInterrupt`` aborts.
+    Source: ``Bandit.start_link/1`` and its ``shutdown_timeout``; ``trio.serve_listeners``.
+    """
+    server_options, connection_options = split_keywords(options)
+    ledger = Ledger()
+    site = site_for(handler_or_app, connection_options, ledger)
+    entrances = await open_entrances(server_options)
+    server = Server(site, ledger, entrances, server_options, connection_options)
+    await server._serve(task_status)

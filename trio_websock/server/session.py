@@ -1,0 +1,285 @@
+"""One client's stay: TLS, HTTP requests, and perhaps a WebSocket until its end.
+
+In: a wire that has been accepted. Out: nothing; when :meth:`Session.run` returns, the client is gone.
+
+1. One task and, until the upgrade, one cancel scope. Its deadline is the only clock: moved, never nested.
+2. While a client has asked for nothing (``READING``) a shutdown ends it at once; while it is owed an answer
+   (``ANSWERING``) it may stay until the grace is over; an open connection is told, and ends itself.
+3. Whatever happens, the wire is closed: by the connection once it is open, by us before.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import math
+import ssl
+from typing import final
+
+import trio
+
+from ..connection import Connection
+from ..errors import ConnectionLost, LocalError, UpgradeRefused
+from ..hosts.tls import TlsWire
+from ..hosts.wire import Wire
+from ..nursery import run_connection
+from ..options import ServerOptions
+from ..protocol.upgrade import is_upgrade
+from ..request import Request
+from ..response import Response
+from .answers import asks_to_close, refusal, serialize_response
+from .head import BadRequest, Head
+from .http import HttpChannel
+from .ledger import Ledger
+from .site import Site, Wish
+from .upgrading import Agreement, agree_on_upgrade
+
+__all__ = ["Session", "refuse_wire"]
+
+logger = logging.getLogger("trio_websock.server")
+
+# A body may take handshake_timeout, and longer only as long as this many bytes per second come.
+MIN_BODY_RATE = 1024
+
+# Seconds after which a client that was turned away may ask again: long enough for a restart, short enough for people.
+RETRY_AFTER = {"Retry-After": "5"}
+
+# Seconds a client has for taking in a refusal, all in all.
+REFUSAL_TIMEOUT = 2.0
+
+
+class Phase(enum.Enum):
+    """What a client is owed."""
+
+    READING = enum.auto()
+    ANSWERING = enum.auto()
+    OPEN = enum.auto()
+
+
+@final
+class Session:
+    """One accepted client.
+
+    Args:
+        wire: owned from now on.
+        site: what answers its requests.
+        options: the server's.
+        write_timeout: seconds in which the client must take at least one byte of an answer.
+        ledger: where to count, and where a shutdown is announced.
+    """
+
+    __slots__ = (
+        "_channel",
+        "_ledger",
+        "_options",
+        "_phase",
+        "_scope",
+        "_site",
+        "_wire",
+        "_write_timeout",
+        "connection",
+        "is_told",
+    )
+
+    def __init__(self, wire: Wire, site: Site, options: ServerOptions, *, write_timeout: float, ledger: Ledger) -> None:
+        self._wire = wire
+        self._site = site
+        self._options = options
+        self._write_timeout = write_timeout
+        self._ledger = ledger
+        self._phase = Phase.READING
+        self._scope = trio.CancelScope()
+        self._channel: HttpChannel | None = None
+        #: Whether it knows of the shutdown.
+        self.is_told = False
+        #: The WebSocket, once there is one.
+        self.connection: Connection | None = None
+
+    def shutdown_nowait(self, *, restart: bool, deadline: float) -> None:
+        """The server is going: end as the phase demands. May be called again with an earlier deadline."""
+        self.is_told = True
+        if self.connection is not None:
+            self.connection.shutdown_nowait(restart=restart, deadline=deadline)
+        elif self._phase is Phase.READING:
+            self._scope.cancel()
+
+    def abort(self) -> None:
+        """The grace is over: cancel what is left."""
+        if self.connection is not None:
+            self.connection.shutdown_nowait(restart=False, deadline=-math.inf)
+        else:
+            self._scope.cancel()
+
+    async def run(self) -> None:
+        """The whole stay; raises no ``Exception``.
+
+        Checkpoint: always. Cancelled: the client is dropped; an open connection ends as ``run_connection`` says.
+        """
+        agreement = await self._speak_http()
+        if agreement is not None:
+            await self._host(agreement)
+
+    async def _host(self, agreement: Agreement) -> None:
+        assert self._channel is not None
+        connection = self.connection = agreement.open(self._wire, self._channel.take_leftover())
+        self._channel = None
+        self._phase = Phase.OPEN
+        self._ledger.connections += 1
+        notice = self._ledger.notice
+        if notice is not None:  # it came while the 101 waited for the socket
+            connection.shutdown_nowait(restart=notice.restart, deadline=notice.deadline)
+        await run_connection(connection, agreement.wish.handler, agreement.wish.args)
+
+    async def _speak_http(self) -> Agreement | None:
+        """Answer requests until one of them is upgraded; ``None`` if the client is gone."""
+        agreement = None
+        try:
+            with self._scope:
+                self._give_time()
+                agreement = await self._exchange()
+            if self._scope.cancelled_caught and self._phase is Phase.READING and self._ledger.notice is None:
+                await self._time_out()
+        except ConnectionLost as exc:
+            self._count_failure()
+            logger.debug("%s left: %s", self._wire.peer, exc)
+        except Exception:
+            # Nothing that one client brings about may end the others.
+            logger.exception("unexpected failure while speaking HTTP with %s", self._wire.peer)
+        finally:
+            if agreement is None:
+                await self._wire.aclose()
+        return agreement
+
+    def _give_time(self) -> None:
+        self._scope.deadline = trio.current_time() + self._options.handshake_timeout
+
+    def _count_failure(self) -> None:
+        if self._phase is Phase.READING:
+            self._ledger.handshake_failures += 1
+
+    async def _time_out(self) -> None:
+        self._count_failure()
+        logger.debug("%s was too slow", self._wire.peer)
+        if self._channel is None or not self._channel.has_partial_head:
+            return
+        seconds = self._options.handshake_timeout
+        self._scope = trio.CancelScope()
+        with self._scope:
+            await self._refuse(BadRequest(408, f"expected a whole request within {seconds:g} seconds"))
+
+    async def _exchange(self) -> Agreement | None:
+        if self._options.ssl_context is not None:
+            self._wire = await _agree_on_keys(self._wire, self._options.ssl_context)
+        self._channel = HttpChannel(self._wire, self._options.max_head_size, self._options.max_body_size)
+        try:
+            return await self._answer_requests(self._channel)
+        except BadRequest as exc:
+            self._count_failure()
+            await self._refuse(exc)
+            return None
+
+    async def _answer_requests(self, channel: HttpChannel) -> Agreement | None:
+        while True:
+            head = await channel.receive_head()
+            if head is None:
+                return None
+            self._phase = Phase.ANSWERING
+            body = b"" if head.content_length == 0 else await self._receive_body(channel, head)
+            self._scope.deadline = math.inf  # the application's time is its own
+            request = channel.request(head, body)
+            answer = await self._answer(request)
+            if isinstance(answer, Agreement):
+                self._give_time()
+                await channel.wire.send_all([answer.answer])
+                return answer
+            if not await self._send_response(head, request, answer):
+                await channel.linger()
+                return None
+            self._phase = Phase.READING
+            self._give_time()
+            await trio.lowlevel.checkpoint()  # a flood of pipelined requests must not keep the others waiting
+
+    async def _receive_body(self, channel: HttpChannel, head: Head) -> bytes:
+        body = channel.announced_body(head)
+        if head.expects_continue:
+            await channel.send_continue()
+        start, before = trio.current_time(), channel.wire.received_size
+        while not body.is_complete:
+            earned = (channel.wire.received_size - before) / MIN_BODY_RATE
+            self._scope.deadline = start + self._options.handshake_timeout + earned
+            await channel.receive_body(body)
+        return body.content()
+
+    async def _answer(self, request: Request) -> Response | Agreement:
+        wish = await self._site.answer(request)
+        if isinstance(wish, Response):
+            return wish
+        return self._check_wish(request, wish)
+
+    def _check_wish(self, request: Request, wish: Wish) -> Response | Agreement:
+        if self._ledger.notice is not None:
+            return refusal(503, "the server is shutting down", RETRY_AFTER)
+        try:
+            return agree_on_upgrade(request, wish)
+        except UpgradeRefused as exc:
+            return refusal(exc.status, exc.reason, exc.headers)
+        except Exception:  # headers that may not be sent, or an ``origins`` function that failed
+            return self._internal_error(request)
+
+    def _internal_error(self, request: Request) -> Response:
+        self._ledger.application_errors += 1
+        logger.exception("the application's answer to %s %s cannot be sent", request.method, request.target)
+        return refusal(500, "Internal Server Error")
+
+    async def _send_response(self, head: Head, request: Request, response: Response) -> bool:
+        """Send a whole response and whether the connection stays open behind it."""
+        self._ledger.requests += 1
+        # Behind a refused upgrade frames may follow, which are no requests.
+        closes = not head.keeps_alive or self._ledger.notice is not None or is_upgrade(request)
+        is_head = head.method == "HEAD"
+        try:
+            data = serialize_response(response, is_head=is_head, closes=closes)
+        except LocalError:
+            data = serialize_response(self._internal_error(request), is_head=is_head, closes=closes)
+        await self._send(data)
+        return not (closes or asks_to_close(response))
+
+    async def _refuse(self, fault: BadRequest) -> None:
+        logger.debug("%s is answered %d: %s", self._wire.peer, fault.status, fault)
+        self._phase = Phase.ANSWERING
+        await self._send(serialize_response(refusal(fault.status, fault.reason, fault.headers), closes=True))
+        assert self._channel is not None
+        await self._channel.linger()
+
+    async def _send(self, data: bytes) -> None:
+        wire = self._wire
+        wire.write_nowait([data])
+        while not wire.flush_nowait():
+            self._scope.deadline = trio.current_time() + self._write_timeout
+            await wire.flush_some()
+        self._scope.deadline = math.inf
+
+
+async def _agree_on_keys(wire: Wire, context: ssl.SSLContext) -> Wire:
+    encrypted = TlsWire(wire, context, server_side=True)
+    await encrypted.handshake()
+    return encrypted
+
+
+async def refuse_wire(wire: Wire, context: ssl.SSLContext | None) -> None:
+    """Turn a client away with 503, as cheaply as it goes: its request is not even parsed.
+
+    Checkpoint: always. Cancelled: the client is dropped.
+    """
+    answer = serialize_response(refusal(503, "too many connections", RETRY_AFTER), closes=True)
+    try:
+        with trio.move_on_after(REFUSAL_TIMEOUT):
+            if context is not None:
+                wire = await _agree_on_keys(wire, context)
+            await wire.receive()
+            await wire.send_all([answer])
+            await HttpChannel(wire, 0, 0).linger()
+    except ConnectionLost:
+        pass  # it went by itself
+    finally:
+        await wire.aclose()

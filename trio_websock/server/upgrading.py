@@ -1,0 +1,103 @@
+"""From a request and a wish to an open connection: the handshake of RFC 6455 §4.2.
+
+In: a request and what the application wants of it. Out: the bytes of the 101 and all that the connection behind it
+will need. Decides by asking ``protocol/upgrade.py`` in the order of the rulings; sends nothing itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Unpack, final
+
+from ..connection import Connection
+from ..hosts.stream import StreamTransport
+from ..hosts.wire import Wire
+from ..options import ConnectionKeywords, Options
+from ..protocol.deflate import DeflateParameters, PerMessageDeflate, negotiate_deflate
+from ..protocol.machine import Limits, Machine, Role
+from ..protocol.upgrade import check_origin, check_upgrade_request, negotiate_subprotocol
+from ..request import Request
+from .answers import serialize_switch
+from .site import Wish
+
+__all__ = ["Agreement", "agree_on_upgrade", "check_upgrade"]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What both ends have agreed on.
+
+    Args:
+        answer: the 101, as bytes.
+    """
+
+    request: Request
+    wish: Wish
+    subprotocol: str | None
+    deflate: DeflateParameters | None
+    answer: bytes
+
+    def open(self, wire: Wire, leftover: bytes) -> Connection:
+        """The connection, once the answer is on the wire."""
+        options = self.wish.options
+        machine = Machine(Role.SERVER, _limits_of(options), self._extension())
+        transport = StreamTransport(wire, machine, self.subprotocol, leftover)
+        return Connection(transport, options, self.request)
+
+    def _extension(self) -> PerMessageDeflate | None:
+        return None if self.deflate is None else PerMessageDeflate(self.deflate, Role.SERVER)
+
+
+def agree_on_upgrade(request: Request, wish: Wish) -> Agreement:
+    """Answer the handshake.
+
+    Raises:
+        UpgradeRefused: with the status and the words of the refusal.
+        LocalError: the application wants headers that may not be sent.
+    """
+    options = wish.options
+    accept = check_upgrade_request(request)
+    check_origin(request, options.origins)
+    subprotocol = wish.subprotocol
+    if subprotocol is None:
+        subprotocol = negotiate_subprotocol(request, options.subprotocols, options.require_subprotocol)
+    extension = None
+    if options.deflate is not None:
+        extension = negotiate_deflate(request.headers.get_all("sec-websocket-extensions"), options.deflate)
+    extensions, deflate = extension or (None, None)
+    answer = serialize_switch(accept, subprotocol, extensions, wish.headers)
+    return Agreement(request, wish, subprotocol, deflate, answer)
+
+
+def check_upgrade(request: Request, **options: Unpack[ConnectionKeywords]) -> None:
+    """Check whether ``request`` could be upgraded with these options, and do nothing else.
+
+    For application functions that want to know before they do expensive work; the same checks run when the
+    application has returned an ``upgrade(...)``.
+
+    Args:
+        request: as the application got it.
+        options: those that would be given to :func:`upgrade`; here ``origins``, ``subprotocols`` and
+            ``require_subprotocol`` matter.
+
+    Raises:
+        UpgradeRefused: with the status and the words of the answer; raised on, it becomes that answer.
+        TypeError: an option that does not exist.
+        OptionError: an option with a value that is not allowed.
+
+    Source: WebSockAdapter's ``early_validate_upgrade``.
+    """
+    checked = Options().merged(options)
+    check_upgrade_request(request)
+    check_origin(request, checked.origins)
+    negotiate_subprotocol(request, checked.subprotocols, checked.require_subprotocol)
+
+
+def _limits_of(options: Options) -> Limits:
+    return Limits(
+        max_message_size=options.max_message_size,
+        max_frame_size=options.max_frame_size,
+        max_empty_fragments=options.max_empty_fragments,
+        validate_utf8=options.validate_utf8,
+    )
