@@ -1,0 +1,328 @@
+"""The machine: all protocol state of one connection.
+
+In: the peer's bytes, and the messages and the close we want to send. Out: whole messages and control frames, the
+bytes for the peer, and how the conversation ended. Knows no socket, no clock and no callback: when to read, to write,
+to close and to give up is decided by whoever drives it.
+"""
+
+# Theory of operation.
+#
+# What has arrived lies in one buffer with a position in it. next_batch() walks over it in two modes: a whole, small,
+# unfragmented data frame, which is nearly every frame there is, is taken in a few lines; everything else goes through
+# parse_head() and the assembler, payload by piece as it arrives, so that faults show as early as the RFC lets them
+# and no byte is looked at twice. Between two calls the buffer holds less than one head, or less than one control
+# frame, or what the limit of the batch left.
+#
+#                    receive_data                   send_close
+#   READING ─────────────────────────▶ READING ─────────────────▶ AWAITING CLOSE
+#      │ the peer's close: peer_close                                  │ the peer's close: peer_close
+#      │ a broken rule: failure                                        │ a broken rule
+#      ▼                                                               ▼
+#   FINISHED                                                        FINISHED
+#
+# Rule 1: messages that are complete before a fault or a close are handed out (RFC 6455 §7.1.7 lets us).
+# Rule 2: a ping's pong is queued before the ping is handed out.
+# Rule 3: nothing is sent after our close (§5.5.1), and nothing but the peer's close is looked for (§1.4).
+# Rule 4: the machine never answers a close by itself: what arrived before it may still have to be handled.
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, final
+
+from ..codes import Opcode
+from ..errors import RemoteError
+from ..messages import MAX_CONTROL_PAYLOAD, Incoming, Ping, Pong
+from .assembly import Assembler, Limits, invalid_text
+from .frames import FIN, RSV1, SMALL_HEADS, PeerClose, Role, parse_close, parse_head, serialize_close, serialize_head
+from .masking import apply_mask
+
+if TYPE_CHECKING:
+    from .deflate import PerMessageDeflate
+    from .frames import Head
+
+__all__ = ["Limits", "Machine", "PeerClose", "Role"]
+
+_WHOLE_TEXT = FIN | Opcode.TEXT
+_WHOLE_DATA = frozenset((FIN | Opcode.TEXT, FIN | Opcode.BINARY))
+_FIRST_CONTROL = 0x8
+
+# A peer that pings without reading must not fill our memory: beyond this many waiting pongs only the newest ping
+# is answered, as RFC 6455 §5.5.3 allows. Well above what a peer that reads can have waiting.
+_MAX_WAITING_PONGS = 64
+
+# Up to here a payload is copied behind its head, which is cheaper than handing a second buffer to the system call.
+_JOINED_SIZE = 16 * 1024
+
+
+@final
+class Machine:
+    """One connection's side of RFC 6455, after the handshake.
+
+    Args:
+        role: which end we are.
+        limits: what a message may be.
+        deflate: the compression that was negotiated, if any.
+
+    Attributes:
+        failure: what the peer broke; ``None`` so far.
+        peer_close: the peer's close frame, if it came and was legal.
+        close_sent: whether our close frame was queued.
+        finished: nothing further is parsed: the peer has closed, or has broken a rule.
+
+    Source: RFC 6455 §5 to §8.
+    """
+
+    __slots__ = (
+        "_allow_compressed",
+        "_assembler",
+        "_buffer",
+        "_deflate",
+        "_errors",
+        "_head_size",
+        "_key",
+        "_last",
+        "_last_pong",
+        "_mask_bit",
+        "_max_small",
+        "_output",
+        "_position",
+        "_remaining",
+        "_role",
+        "_stopped_full",
+        "_waiting_pongs",
+        "close_sent",
+        "failure",
+        "finished",
+        "peer_close",
+    )
+
+    def __init__(self, role: Role, limits: Limits, deflate: PerMessageDeflate | None = None) -> None:
+        self.failure: RemoteError | None = None
+        self.peer_close: PeerClose | None = None
+        self.close_sent = False
+        self.finished = False
+        self._role = role
+        self._deflate = deflate
+        self._allow_compressed = deflate is not None
+        self._assembler = Assembler(limits, deflate)
+        self._errors = "strict" if limits.validate_utf8 else "surrogateescape"
+        # What the fast mode needs: the MASK bit expected, the size of a small head, the longest payload it may take.
+        self._mask_bit, self._head_size = (0x80, 6) if role is Role.SERVER else (0, 2)
+        sizes = (MAX_CONTROL_PAYLOAD, limits.max_message_size, limits.max_frame_size)
+        self._max_small = min(size for size in sizes if size is not None)
+        self._buffer = b""
+        self._position = 0
+        self._stopped_full = False
+        # The data frame whose payload is arriving: bytes to come (None: between frames), key, end of its message.
+        self._remaining: int | None = None
+        self._key: bytes | None = None
+        self._last = False
+        self._output: list[bytes] = []
+        self._waiting_pongs = 0
+        self._last_pong = 0
+
+    # Receiving.
+
+    def receive_data(self, data: bytes) -> None:
+        """Take bytes from the peer; nothing is parsed before :meth:`next_batch`."""
+        if self.finished:
+            return
+        self._buffer = self._buffer[self._position :] + data if self._buffer else data
+        self._position = 0
+
+    def next_batch(self, max_messages: int) -> list[Incoming]:
+        """Parse what has arrived: at most ``max_messages`` messages and control frames, in order.
+
+        A batch that is shorter than that means that everything was parsed, or that the machine has ``finished``.
+        Bad input raises nothing: see ``failure`` and ``peer_close`` afterwards.
+        """
+        batch: list[Incoming] = []
+        if not self.finished:
+            try:
+                if self.close_sent:
+                    self._seek_close()
+                else:
+                    self._parse(batch, max_messages)
+            except RemoteError as exc:
+                # After our close it is too late to blame anyone (Rule 3).
+                self.failure = None if self.close_sent else exc
+                self.finished = True
+        if self.finished or self._position == len(self._buffer):
+            self._buffer = b""
+            self._position = 0
+        self._stopped_full = len(batch) >= max_messages
+        return batch
+
+    @property
+    def has_backlog(self) -> bool:
+        """Whether the last batch was cut short: call :meth:`next_batch` again without new data."""
+        return self._stopped_full and bool(self._buffer)
+
+    def _parse(self, batch: list[Incoming], max_messages: int) -> None:
+        buffer, position = self._buffer, self._position
+        size, head_size, mask_bit, max_small = len(buffer), self._head_size, self._mask_bit, self._max_small
+        assembler = self._assembler
+        # The fast mode needs a whole small head, and no frame or message open.
+        while len(batch) < max_messages and not self.finished:
+            start = position + head_size
+            if start <= size and not assembler.in_message:
+                first = buffer[position]
+                length = buffer[position + 1] ^ mask_bit
+                end = start + length
+                if first in _WHOLE_DATA and length <= max_small and end <= size:
+                    payload = buffer[start:end]
+                    if mask_bit:
+                        payload = apply_mask(payload, buffer[start - 4 : start])
+                    self._position = position = end
+                    batch.append(self._decode(payload) if first == _WHOLE_TEXT else payload)
+                    continue
+            before = position
+            position = self._parse_any(buffer, position, batch)
+            self._position = position
+            if position == before:
+                return
+
+    def _decode(self, payload: bytes) -> str:
+        try:
+            return str(payload, "utf-8", self._errors)
+        except UnicodeDecodeError as exc:
+            raise invalid_text(exc) from exc
+
+    def _parse_any(self, buffer: bytes, position: int, batch: list[Incoming]) -> int:
+        """Take what there is of one frame; the position behind it, the same one if more bytes are needed."""
+        if self._remaining is not None:
+            return self._receive_payload(buffer, position, batch)
+        head = parse_head(buffer, position, self._role, self._allow_compressed)
+        if head is None:
+            return position
+        if head.opcode >= _FIRST_CONTROL:
+            return self._receive_control(head, buffer, position, batch)
+        self._assembler.open_frame(head)
+        self._remaining, self._key, self._last = head.length, head.key, head.fin
+        return self._receive_payload(buffer, position + head.size, batch)
+
+    def _receive_payload(self, buffer: bytes, position: int, batch: list[Incoming]) -> int:
+        assert self._remaining is not None
+        end = min(position + self._remaining, len(buffer))
+        piece = buffer[position:end]
+        self._remaining -= len(piece)
+        if self._key is not None:
+            piece = apply_mask(piece, self._key)
+            shift = len(piece) % 4  # the next piece starts in the middle of the key, RFC 6455 §5.3
+            self._key = self._key[shift:] + self._key[:shift]
+        ends_frame = self._remaining == 0
+        if ends_frame:
+            self._remaining = None
+        message = self._assembler.receive_piece(piece, ends_frame and self._last)
+        if message is not None:
+            batch.append(message)
+        return end
+
+    def _receive_control(self, head: Head, buffer: bytes, position: int, batch: list[Incoming]) -> int:
+        start = position + head.size
+        end = start + head.length
+        if end > len(buffer):
+            return position
+        payload = buffer[start:end]
+        if head.key is not None:
+            payload = apply_mask(payload, head.key)
+        if head.opcode is Opcode.CLOSE:
+            self.peer_close = parse_close(payload)
+            self.finished = True
+        elif head.opcode is Opcode.PING:
+            self._queue_pong(payload)
+            batch.append(Ping(payload))
+        else:
+            batch.append(Pong(payload))
+        return end
+
+    def _seek_close(self) -> None:
+        """Skip everything that comes after our own close, but the peer's close (Rule 3)."""
+        while not self.finished:
+            if self._remaining is not None:
+                skipped = min(self._remaining, len(self._buffer) - self._position)
+                self._position += skipped
+                self._remaining = self._remaining - skipped or None
+                if self._remaining is not None:
+                    return
+            head = parse_head(self._buffer, self._position, self._role, self._allow_compressed)
+            if head is None:
+                return
+            if head.opcode is not Opcode.CLOSE:
+                self._position += head.size
+                self._remaining = head.length
+                continue
+            before = self._position
+            self._position = self._receive_control(head, self._buffer, before, [])
+            if self._position == before:
+                return
+
+    # Sending.
+
+    def send_message(self, opcode: Opcode, payload: bytes) -> None:
+        """Queue one whole frame; compressed if that was negotiated and it carries data. Ignored after our close.
+
+        Source: RFC 6455 §5.6, RFC 7692 §6.1.
+        """
+        if self.close_sent:
+            return
+        if self._deflate is not None and opcode < _FIRST_CONTROL:
+            self._queue_frame(FIN | RSV1 | opcode, self._deflate.compress(payload))
+        else:
+            self._queue_frame(FIN | opcode, payload)
+
+    def send_close(self, code: int | None, text: bytes = b"") -> None:
+        """Queue our close frame, once; nothing is sent after it.
+
+        Args:
+            code: ``None`` sends an empty frame.
+            text: UTF-8, at most 123 bytes.
+
+        Source: RFC 6455 §5.5.1.
+        """
+        if not self.close_sent:
+            self._queue_frame(FIN | Opcode.CLOSE, serialize_close(code, text))
+            self.close_sent = True
+
+    @property
+    def has_output(self) -> bool:
+        """Whether :meth:`data_to_send` would return anything."""
+        return bool(self._output)
+
+    def data_to_send(self) -> list[bytes]:
+        """Take everything that is queued, to be written in order and whole."""
+        output = self._output
+        self._output = []
+        self._waiting_pongs = 0
+        return output
+
+    def _queue_frame(self, first: int, payload: bytes) -> None:
+        size = len(payload)
+        if self._role is Role.CLIENT:
+            # RFC 6455 §5.3: a fresh key for every frame, from a strong source of entropy.
+            key = os.urandom(4)
+            head, payload = serialize_head(first, size, key), apply_mask(payload, key)
+        elif size <= MAX_CONTROL_PAYLOAD:
+            self._output.append(SMALL_HEADS[first][size] + payload)
+            return
+        else:
+            head = serialize_head(first, size)
+        if size <= _JOINED_SIZE:
+            self._output.append(head + payload)
+        else:
+            self._output += (head, payload)
+
+    def _queue_pong(self, payload: bytes) -> None:
+        if self._waiting_pongs < _MAX_WAITING_PONGS:
+            self._waiting_pongs += 1
+            self._last_pong = len(self._output)
+            self._queue_frame(FIN | Opcode.PONG, payload)
+        else:
+            self._replace_pong(payload)
+
+    def _replace_pong(self, payload: bytes) -> None:
+        queued, self._output = self._output, []
+        self._queue_frame(FIN | Opcode.PONG, payload)
+        queued[self._last_pong] = self._output[0]
+        self._output = queued

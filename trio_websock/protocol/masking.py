@@ -1,0 +1,40 @@
+"""Masking: the exclusive-or that hides a client's payload from proxies.
+
+In: a payload and the frame's four-byte key. Out: the payload masked, or unmasked, which is the same. Knows nothing of
+frames. One function is the whole face, so that a compiled twin can take its place.
+"""
+
+from __future__ import annotations
+
+__all__ = ["apply_mask"]
+
+# Up to this size one exclusive-or of two big integers is fastest; above it one table lookup per byte is, because the
+# conversion of bytes to an integer is what costs. Measured on CPython 3.11: even at about 200 bytes, the tables
+# twice as fast at 16 KiB and three times at 1 MiB.
+_INTEGER_SIZE = 200
+
+# For n bytes: the factor that repeats a key of four bytes often enough, and the mask that cuts the last repetition.
+_REPEATERS = tuple(sum(1 << 32 * word for word in range((size + 3) // 4)) for size in range(_INTEGER_SIZE + 1))
+_CUTTERS = tuple((1 << 8 * size) - 1 for size in range(_INTEGER_SIZE + 1))
+
+# _TABLES[k][byte] == byte ^ k
+_TABLES = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
+
+
+def apply_mask(data: bytes, key: bytes) -> bytes:
+    """``data`` with octet ``i`` replaced by its exclusive-or with octet ``i % 4`` of ``key``.
+
+    Args:
+        data: a payload, or a piece of one that starts at a multiple of four.
+        key: four bytes; rotate it for a piece that starts elsewhere.
+
+    Source: RFC 6455 §5.3.
+    """
+    size = len(data)
+    if size <= _INTEGER_SIZE:
+        repeated = int.from_bytes(key, "little") * _REPEATERS[size] & _CUTTERS[size]
+        return (int.from_bytes(data, "little") ^ repeated).to_bytes(size, "little")
+    masked = bytearray(size)
+    for offset in range(4):
+        masked[offset::4] = data[offset::4].translate(_TABLES[key[offset]])
+    return bytes(masked)
