@@ -1,0 +1,300 @@
+"""Ten thousand streams of garbage, mutilated handshakes and broken frames, and a healthy client among them.
+
+The server runs in a process of its own. Every stream is made from a seed of its own, so that one that does harm can
+be thrown again alone: its number is its seed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio_websocket import ConnectionClosed, open_websocket
+
+import trio_websock
+
+STREAMS = int(os.environ.get("TRIO_WEBSOCK_HOSTILE_STREAMS", "10000"))
+FIRST_SEED = int(os.environ.get("TRIO_WEBSOCK_HOSTILE_SEED", "0"))
+AT_ONCE = 50
+PATIENCE = 120  # seconds until a test gives up; a fail-safe
+
+CALLBACKS = ["init", "handle_in", "handle_control", "handle_info", "terminate", "task"]
+KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+
+
+@dataclass
+class ServerProcess:
+    process: subprocess.Popen[bytes]
+    port: int
+
+    def count_descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(trio_websock.__file__).parents[1])}
+    command = [sys.executable, str(Path(__file__).with_name("hostile_server.py"))]
+    with (
+        open(tmp_path / "log", "wb") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            yield ServerProcess(process, int(process.stdout.readline()))
+        finally:
+            process.kill()
+
+
+# What is thrown: handshakes and frames, whole and mutilated.
+
+
+def handshake(path: str) -> bytes:
+    lines = [
+        f"GET {path} HTTP/1.1".encode(),
+        b"Host: 127.0.0.1",
+        b"Connection: keep-alive, Upgrade",
+        b"Upgrade: websocket",
+        b"Sec-WebSocket-Version: 13",
+        b"Sec-WebSocket-Key: " + KEY,
+        b"Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+    ]
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def frame(rng: random.Random) -> bytes:
+    """A masked frame, most often one that is allowed."""
+    opcode = rng.choice([1, 1, 1, 2, 2, 0, 8, 9, 10, rng.randrange(16)])
+    size = rng.choice([0, 1, 5, 124, 125, 126, 127, 1000, 65535, 65536])
+    payload = rng.choice([b"a" * size, rng.randbytes(size), "é".encode() * (size // 2)])
+    first = rng.choice([0x80, 0x80, 0x80, 0x00, rng.randrange(256) & 0xF0]) | opcode
+    key = rng.randbytes(4)
+    masked = bytes(byte ^ key[index % 4] for index, byte in enumerate(payload[:2048])) + payload[2048:]
+    return bytes([first]) + length(len(payload)) + key + masked
+
+
+def length(size: int) -> bytes:
+    if size < 126:
+        return bytes([0x80 | size])
+    return b"\xfe" + struct.pack("!H", size) if size < 65536 else b"\xff" + struct.pack("!Q", size)
+
+
+def mutated(rng: random.Random, data: bytes) -> bytes:
+    """A few bytes flipped, cut out, doubled or put in."""
+    broken = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(broken) + 1)
+        match rng.randrange(5):
+            case 0:
+                broken[at : at + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del broken[at : at + rng.randint(1, 8)]
+            case 2:
+                broken[at:at] = broken[at : at + rng.randint(1, 8)]
+            case 3:
+                broken[at:at] = rng.choice([b"\r\n", b"\x00", b":", b" ", b"\xff\xff\xff\xff", b"\r\n\r\n"])
+            case 4:
+                broken[at : at + 1] = bytes([broken[at] ^ 1 << rng.randrange(8)]) if at < len(broken) else b""
+    return bytes(broken)
+
+
+def some_path(rng: random.Random) -> str:
+    return rng.choice(["/echo", "/echo", "/compressed", "/nowhere", f"/fail/{rng.choice(CALLBACKS)}"])
+
+
+def garbage(rng: random.Random) -> list[bytes]:
+    return [rng.randbytes(rng.choice([0, 1, 10, 100, 5000]))]
+
+
+def broken_handshake(rng: random.Random) -> list[bytes]:
+    return [mutated(rng, handshake(some_path(rng))), frame(rng)]
+
+
+def valid_frames(rng: random.Random) -> list[bytes]:
+    return [handshake(some_path(rng)), *(frame(rng) for _ in range(rng.randint(0, 6)))]
+
+
+def broken_frames(rng: random.Random) -> list[bytes]:
+    return [handshake(some_path(rng)), *(mutated(rng, frame(rng)) for _ in range(rng.randint(1, 6)))]
+
+
+def garbage_behind_handshake(rng: random.Random) -> list[bytes]:
+    return [handshake(some_path(rng)), rng.randbytes(rng.randint(1, 300))]
+
+
+def half_a_stream(rng: random.Random) -> list[bytes]:
+    whole = b"".join(valid_frames(rng))
+    return [whole[: rng.randrange(len(whole))]]
+
+
+STREAM_KINDS = [garbage, broken_handshake, valid_frames, broken_frames, garbage_behind_handshake, half_a_stream]
+
+
+# How it is thrown, and how it ends.
+
+
+async def drop(stream: trio.SocketStream) -> None:
+    """Leave without reading: the kernel resets if something had come."""
+
+
+async def reset(stream: trio.SocketStream) -> None:
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def read_some(stream: trio.SocketStream) -> None:
+    await stream.send_eof()
+    await stream.receive_some(1000)
+
+
+async def read_all(stream: trio.SocketStream) -> None:
+    await stream.send_eof()
+    async for _ in stream:
+        pass
+
+
+ENDINGS: list[Callable[[trio.SocketStream], Awaitable[None]]] = [drop, reset, read_some, read_all]
+
+
+async def throw(port: int, seed: int) -> None:
+    """Throw one stream; whatever the server makes of it is right, as long as it goes on."""
+    rng = random.Random(seed)
+    chunks, end = rng.choice(STREAM_KINDS)(rng), rng.choice(ENDINGS)
+    if rng.random() < 0.3:
+        chunks = [b"".join(chunks)]
+    with suppress(trio.BrokenResourceError):
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            for chunk in chunks:
+                await stream.send_all(chunk)
+            await end(stream)
+
+
+async def throw_all(port: int, seeds: Iterator[int]) -> None:
+    for seed in seeds:
+        await throw(port, seed)
+
+
+class HealthyClient:
+    """Echoes all the while, each message different and each answer checked."""
+
+    def __init__(self) -> None:
+        self.echoes = 0
+
+    async def run(self, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with open_websocket("127.0.0.1", port, "/echo", use_ssl=False) as websocket:
+            await self._echo(websocket)
+            task_status.started()
+            while True:
+                await self._echo(websocket)
+
+    async def _echo(self, websocket: Any) -> None:
+        message = f"echo {self.echoes}" if self.echoes % 2 else f"echo {self.echoes}".encode()
+        await websocket.send_message(message)
+        assert await websocket.get_message() == message
+        self.echoes += 1
+
+
+class Inspector:
+    """A plain HTTP connection, kept open so that it does not disturb the count of descriptors."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self.buffer = b""
+
+    async def snapshot(self) -> dict[str, int]:
+        await self.stream.send_all(b"GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        head = await self._receive_until(lambda data: data.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0)
+        found = re.search(rb"(?i)content-length: (\d+)", head)
+        assert found, head
+        size = int(found[1])
+        found_counts: dict[str, int] = json.loads(await self._receive_until(lambda data: len(data) >= size and size))
+        return found_counts
+
+    async def _receive_until(self, end: Callable[[bytes], int]) -> bytes:
+        while not (size := end(self.buffer)):
+            data = await self.stream.receive_some()
+            assert data, "the server closed the inspector's connection"
+            self.buffer += data
+        taken, self.buffer = self.buffer[:size], self.buffer[size:]
+        return taken
+
+    async def wait_idle(self) -> dict[str, int]:
+        """Ask until no connection is open any more."""
+        while (counts := await self.snapshot())["open"]:
+            pass
+        return counts
+
+
+async def wait_descriptors(inspector: Inspector, server: ServerProcess, expected: int) -> None:
+    """Ask until the server has closed every other socket; each question gives it a turn to."""
+    while server.count_descriptors() != expected:
+        await inspector.snapshot()
+
+
+async def test_ten_thousand_hostile_streams_leave_nothing_behind(server: ServerProcess) -> None:
+    healthy = HealthyClient()
+    with trio.fail_after(PATIENCE):
+        inspector = Inspector(await trio.open_tcp_stream("127.0.0.1", server.port))
+        await inspector.snapshot()
+        descriptors = server.count_descriptors()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(healthy.run, server.port)
+            seeds = iter(range(FIRST_SEED, FIRST_SEED + STREAMS))
+            async with trio.open_nursery() as throwers:
+                for _ in range(AT_ONCE):
+                    throwers.start_soon(throw_all, server.port, seeds)
+            echoes = healthy.echoes
+            while healthy.echoes == echoes:  # still alive after the last of them
+                await trio.lowlevel.checkpoint()
+            nursery.cancel_scope.cancel()
+        counts = await inspector.wait_idle()
+        await wait_descriptors(inspector, server, descriptors)
+        await inspector.stream.aclose()
+    assert counts["begun"] == counts["ended"] > STREAMS / 10
+    assert healthy.echoes > 100
+    assert server.process.poll() is None
+
+
+@pytest.mark.parametrize("callback", CALLBACKS)
+async def test_a_callback_that_raises_ends_its_own_connection_only(server: ServerProcess, callback: str) -> None:
+    async def provoke() -> None:
+        with suppress(ConnectionClosed):
+            async with open_websocket("127.0.0.1", server.port, f"/fail/{callback}", use_ssl=False) as websocket:
+                await websocket.ping(b"")
+                await websocket.send_message("")
+                if callback == "terminate":
+                    await websocket.aclose()
+                while True:
+                    await websocket.get_message()
+
+    healthy = HealthyClient()
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(healthy.run, server.port)
+            async with trio.open_nursery() as provokers:
+                for _ in range(20):
+                    provokers.start_soon(provoke)
+            nursery.cancel_scope.cancel()
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            counts = await Inspector(stream).wait_idle()
+    assert counts.get("failing ended", 0) == (0 if callback == "init" else 20)
+
+
+async def test_a_server_after_hostile_streams_still_ends_in_good_order(server: ServerProcess) -> None:
+    with trio.fail_after(PATIENCE):
+        await throw_all(server.port, iter(range(200)))
+        server.process.send_signal(signal.SIGINT)
+        assert await trio.to_thread.run_sync(server.process.wait) == 0
