@@ -56,7 +56,8 @@ async def run_connection(connection: Connection, handler: BoundHandler, args: ob
         What ``terminate`` was told, or would have been.
 
     Checkpoint: always.
-    Cancelled: as a shutdown at once: close frame, ``terminate``, each bounded; then ``Cancelled`` goes on.
+    Cancelled: as a shutdown at once: close frame and ``terminate``, together at most ``terminate_timeout`` seconds,
+        and no waiting for the peer's close; then ``Cancelled`` goes on.
     Source: the process of a connection in Bandit and Cowboy.
     """
     token = _current.set(connection)
@@ -99,10 +100,13 @@ class _ConnectionNursery:
     async def run(self, args: object) -> Reason:
         try:
             passing = await self._live(args)
+            if passing is not None:  # whoever cancelled us directly has given no grace: take what terminate may need
+                lifetime = self._connection._lifetime
+                lifetime.shorten(lifetime.after(self._options.terminate_timeout))
             ending = self._dispatcher.ending
             if ending is None:  # cancelled: by the deadline, from outside, or by the application's own hand
                 ending = self._dispatcher.end(self._inbox.interruption or Shutdown())
-            await self._exit(ending)
+            await self._exit(ending, is_awaited=passing is None)
         except BaseException:
             self._transport.abort()
             raise
@@ -194,11 +198,11 @@ class _ConnectionNursery:
                 logger.error("a task of %r failed at its end", self._connection, exc_info=cause)
         return passing
 
-    async def _exit(self, ending: Ending) -> None:
+    async def _exit(self, ending: Ending, *, is_awaited: bool) -> None:
         self._send_close(ending)
         await self._flush_last()
         await self._terminate(ending.reason)
-        await self._close(ending)
+        await self._close(ending, is_awaited=is_awaited)
 
     def _send_close(self, ending: Ending | None) -> None:
         if ending is not None and ending.close is not None:
@@ -229,9 +233,9 @@ class _ConnectionNursery:
         if scope.cancelled_caught:
             logger.error("%s was cancelled, peer %s: it has %s seconds", name, self._connection.peer, timeout)
 
-    async def _close(self, ending: Ending) -> None:
-        """Let the peer finish the closing handshake, if it is its turn, and close."""
-        if ending.close is not None and not isinstance(ending.reason, Remote):
+    async def _close(self, ending: Ending, *, is_awaited: bool) -> None:
+        """Let the peer finish the closing handshake, if it is its turn and there is time, and close."""
+        if is_awaited and ending.close is not None and not isinstance(ending.reason, Remote):
             timeout = self._options.close_timeout
             if isinstance(ending.reason, Error) and isinstance(ending.reason.cause, RemoteError):
                 self._transport.send_eof_nowait()

@@ -9,6 +9,8 @@ import ssl
 from collections.abc import Iterable
 from typing import final
 
+import trio
+
 from ..errors import ConnectionLost
 from .wire import RECEIVE_SIZE, Wire
 
@@ -70,19 +72,32 @@ class TlsWire(Wire):
         await self._send_records()
 
     async def receive(self) -> bytes:
+        if self._has_records():
+            await trio.lowlevel.checkpoint()  # the one below may not be reached
         while True:
-            try:
-                data = self._tls.read(RECEIVE_SIZE)
-            except ssl.SSLWantReadError:
-                await self._receive_records()
-            except ssl.SSLZeroReturnError:
-                return b""
-            except ssl.SSLError as exc:
-                raise ConnectionLost(f"broken TLS stream: {exc}") from exc
-            else:
+            data = self._decrypt()
+            if data is not None:
                 self._queue_records()  # the answer to a key update, if there was one
                 self.received_size += len(data)
                 return data
+            await self._receive_records()
+
+    def _has_records(self) -> bool:
+        return bool(self._tls.pending() or self._incoming.pending)
+
+    def _decrypt(self) -> bytes | None:
+        """All that can be had without more records; ``b""`` is the end, ``None`` that more are needed."""
+        chunks: list[bytes] = []
+        while not chunks or (chunks[-1] and self._has_records()):
+            try:
+                chunks.append(self._tls.read(RECEIVE_SIZE))
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLError as exc:
+                if chunks:
+                    break  # what came before is good; the next call meets the fault again
+                raise ConnectionLost(f"broken TLS stream: {exc}") from exc
+        return b"".join(chunks) if chunks else None
 
     async def _receive_records(self) -> None:
         data = await self._inner.receive()
@@ -99,10 +114,10 @@ class TlsWire(Wire):
             self._inner.write_nowait([self._outgoing.read()])
 
     def write_nowait(self, chunks: Iterable[bytes]) -> None:
+        data = b"".join(chunks)  # one record for many small frames
         try:
-            for chunk in chunks:
-                if chunk:  # an empty record would say nothing
-                    self._tls.write(chunk)
+            if data:
+                self._tls.write(data)
         except ssl.SSLError:
             return  # the stream is over; the reader tells it
         self._queue_records()

@@ -1,0 +1,69 @@
+"""A connection as the application sees it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from trio_websock import Ok, Push, Request, StateError, current_connection
+from trio_websock.testing.connection import open_test_connection
+
+
+class Seeing:
+    def init(self, args):
+        return Ok(current_connection())
+
+    def handle_in(self, message, connection):
+        return Push(str(getattr(connection, message)), connection)
+
+
+def test_there_is_no_current_connection_outside_of_one():
+    with pytest.raises(StateError, match="for callbacks"):
+        current_connection()
+
+
+async def test_callbacks_see_the_connection_they_belong_to(autojump_clock):
+    request = Request("GET", "/seen")
+    async with open_test_connection(Seeing, request=request) as peer:
+        await peer.send("id", "peer", "handler", "subprotocol", "is_closing")
+        assert peer.received() == [str(peer.connection.id), "a test", "Seeing", "None", "False"]
+        assert peer.connection.request is request
+
+
+async def test_ids_are_unique(autojump_clock):
+    async with open_test_connection(Seeing) as one, open_test_connection(Seeing) as other:
+        assert one.connection.id != other.connection.id
+
+
+async def test_nursery_is_refused_once_the_connection_has_ended(autojump_clock):
+    async with open_test_connection(Seeing) as peer:
+        await peer.close()
+        with pytest.raises(StateError, match="only while its callbacks run"):
+            _ = peer.connection.nursery
+
+
+async def test_closing_is_set_for_who_asks_late(autojump_clock):
+    async with open_test_connection(Seeing) as peer:
+        await peer.close()
+        with trio.fail_after(1):
+            await peer.connection.closing.wait()
+
+
+async def test_closing_is_set_for_who_has_waited(autojump_clock, nursery):
+    async with open_test_connection(Seeing) as peer:
+        nursery.start_soon(peer.connection.closing.wait)
+        assert not peer.connection.closing.is_set()
+        await peer.close()
+        assert peer.connection.closing.is_set()
+
+
+async def test_counters_count_what_arrived(autojump_clock):
+    async with open_test_connection(Seeing) as peer:
+        await peer.send("id", "id")
+        assert peer.connection.messages_received == 2
+        assert peer.connection.bytes_received > 0
+
+
+async def test_repr_names_handler_and_peer(autojump_clock):
+    async with open_test_connection(Seeing) as peer:
+        assert repr(peer.connection) == f"<Connection {peer.connection.id} of Seeing with a test>"

@@ -1,0 +1,196 @@
+"""The loop: callbacks one at a time, and output that never waits behind them."""
+
+from __future__ import annotations
+
+import math
+import types
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_websock import NORMAL, Ok, Ping, Pong, Push, Reply, Stop, current_connection
+from trio_websock.testing.connection import open_test_connection
+
+
+class Echo:
+    def init(self, args):
+        return Ok(0)
+
+    def handle_in(self, message, state):
+        return Push(message, state)
+
+
+class AsyncEcho:
+    async def init(self, args):
+        return Ok(0)
+
+    async def handle_in(self, message, state):
+        return Push(message, state)
+
+
+module_echo = types.ModuleType("module_echo")
+module_echo.init = lambda args: Ok(0)
+module_echo.handle_in = lambda message, state: Push(message, state)
+
+
+@pytest.mark.parametrize("handler", [Echo, AsyncEcho, Echo(), module_echo], ids=["sync", "async", "instance", "module"])
+async def test_handler_may_be_of_any_kind(handler, autojump_clock):
+    async with open_test_connection(handler) as peer:
+        await peer.send("a", b"b")
+        assert peer.received() == ["a", b"b"]
+
+
+async def test_callback_may_return_any_awaitable(autojump_clock):
+    class Later:
+        def __await__(self):
+            yield from trio.sleep(1).__await__()
+            return Push("later", 0)
+
+    class Deferring(Echo):
+        def handle_in(self, message, state):
+            return Later()
+
+    async with open_test_connection(Deferring) as peer:
+        await peer.send("x")
+        await trio.sleep(2)
+        assert peer.received() == ["later"]
+
+
+async def test_callbacks_never_overlap(autojump_clock):
+    running = []
+
+    class Slow(Echo):
+        async def handle_in(self, message, state):
+            running.append(message)
+            assert len(running) == 1
+            await trio.sleep(1)
+            running.remove(message)
+            return Push(message, state)
+
+        handle_info = handle_in
+
+    async with open_test_connection(Slow) as peer:
+        await peer.send("a", "b")
+        await peer.post("c")
+        await trio.sleep(4)
+        assert peer.received() == ["a", "b", "c"]
+
+
+async def test_all_callbacks_run_in_one_task(autojump_clock):
+    tasks = set()
+
+    class Noting(AsyncEcho):
+        async def handle_in(self, message, state):
+            tasks.add(trio.lowlevel.current_task())
+            return Ok(state)
+
+        handle_info = handle_in
+
+        def terminate(self, reason, state):
+            tasks.add(trio.lowlevel.current_task())
+
+    async with open_test_connection(Noting) as peer:
+        await peer.send("a")
+        await peer.post("b")
+        await peer.close()
+    assert len(tasks) == 1
+
+
+async def test_exception_thrown_in_at_a_checkpoint_can_be_caught_there(autojump_clock):
+    class Bounded(Echo):
+        async def handle_in(self, message, state):
+            with trio.move_on_after(1):
+                await trio.sleep_forever()
+            await trio.sleep(1)
+            return Push("moved on", state)
+
+    async with open_test_connection(Bounded) as peer:
+        await peer.send("x")
+        await trio.sleep(3)
+        assert peer.received() == ["moved on"]
+
+
+async def test_batch_is_handed_over_in_one_go(autojump_clock):
+    async with open_test_connection(Echo) as peer:
+        flushes = []
+        flush = peer.transport.flush_nowait
+        peer.transport.flush_nowait = lambda: flushes.append(peer.transport.unsent_size) or flush()
+        await peer.send("a", "b", "c")
+        assert flushes == [9]  # three messages of three bytes with their heads
+
+
+async def test_no_callback_runs_while_much_output_waits_for_the_peer(autojump_clock):
+    handled = []
+
+    class Flooding(Echo):
+        def handle_in(self, message, state):
+            handled.append(message)
+            return Push(b"x" * 100_000, state)
+
+    async with open_test_connection(Flooding, write_timeout=math.inf) as peer:
+        peer.transport.take(0)
+        await peer.send("a", "b")
+        assert handled == ["a"]
+        peer.transport.take()
+        await wait_all_tasks_blocked()
+        assert handled == ["a", "b"]
+
+
+async def test_state_is_what_the_last_successful_callback_returned(autojump_clock, caplog):
+    states = []
+
+    class Counting(Echo):
+        def handle_in(self, message, state):
+            if message == "bad":
+                return Push(object(), 99)
+            return Ok(state + 1)
+
+        def terminate(self, reason, state):
+            states.append(state)
+
+    async with open_test_connection(Counting) as peer:
+        await peer.send("a", "b", "bad")
+    assert states == [2]
+
+
+async def test_nothing_is_handled_behind_a_stop(autojump_clock):
+    class Stopping(Echo):
+        def handle_in(self, message, state):
+            return Stop(NORMAL, state, messages=[message])
+
+    async with open_test_connection(Stopping) as peer:
+        await peer.send("a", "b")
+        assert peer.received() == ["a"]
+        assert peer.close_sent == (1000, "")
+
+
+async def test_init_may_push_and_stop(autojump_clock):
+    class Refusing(Echo):
+        def init(self, args):
+            return Stop(NORMAL, 0, close=(4001, args), messages="goodbye")
+
+    async with open_test_connection(Refusing, "full") as peer:
+        assert peer.received() == ["goodbye"]
+        assert peer.close_sent == (4001, "full")
+
+
+async def test_control_frames_reach_handle_control(autojump_clock):
+    class Watching(Echo):
+        def handle_control(self, frame, state):
+            return Reply("ignored", f"{type(frame).__name__} {frame.payload!r}", state)
+
+    async with open_test_connection(Watching) as peer:
+        await peer.send(Ping(b"p"), Pong(b""))
+        assert peer.received() == ["Ping b'p'", "Pong b''"]
+
+
+async def test_messages_sent_counts_what_callbacks_pushed(autojump_clock):
+    class Twice(Echo):
+        def handle_in(self, message, state):
+            return Push([message, message], current_connection().messages_sent)
+
+    async with open_test_connection(Twice) as peer:
+        await peer.send("a", "b")
+        assert peer.connection.messages_sent == 4
+        assert peer.connection.messages_received == 2

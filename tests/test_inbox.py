@@ -1,0 +1,125 @@
+"""The queue between three sources and one loop."""
+
+from __future__ import annotations
+
+import pytest
+from trio.testing import wait_all_tasks_blocked
+
+from trio_websock import Ping, Shutdown, Timeout
+from trio_websock.inbox import Inbox, Info
+
+
+def make_inbox(messages=64, size=1000, infos=10):
+    return Inbox(messages, size, infos)
+
+
+def drain(inbox):
+    items = []
+    while inbox:
+        items.append(inbox.pop())
+    return items
+
+
+def test_items_leave_in_order_of_arrival():
+    inbox = make_inbox()
+    inbox.put_arrivals(["a", b"b"])
+    inbox.put_info(1)
+    inbox.put_arrivals([Ping(b"")])
+    assert drain(inbox) == ["a", b"b", Info(1), Ping(b"")]
+
+
+def test_info_is_told_apart_from_a_message_of_the_same_value():
+    inbox = make_inbox()
+    inbox.put_info("a")
+    assert type(inbox.pop()) is Info
+
+
+async def test_put_wakes_the_waiting_loop(nursery):
+    inbox = make_inbox()
+    nursery.start_soon(inbox.wait_item)
+    await wait_all_tasks_blocked()
+    inbox.put_arrivals(["a"])
+    await wait_all_tasks_blocked()
+    assert not nursery.child_tasks
+
+
+def test_room_shrinks_with_messages():
+    inbox = make_inbox(messages=3)
+    inbox.put_arrivals(["a", "b"])
+    assert inbox.room == 1
+
+
+def test_no_room_is_left_once_the_bytes_pass_their_bound():
+    inbox = make_inbox(size=10)
+    inbox.put_arrivals([b"123456789"])
+    assert inbox.room
+    inbox.put_arrivals(["x"])
+    assert not inbox.room
+
+
+async def test_reader_waits_until_every_arrival_has_been_taken(nursery):
+    inbox = make_inbox(messages=2)
+    inbox.put_arrivals(["a", "b"])
+    inbox.put_info("not an arrival")
+    nursery.start_soon(inbox.wait_room)
+    await wait_all_tasks_blocked()
+    inbox.pop()
+    await wait_all_tasks_blocked()
+    assert nursery.child_tasks
+    inbox.pop()
+    await wait_all_tasks_blocked()
+    assert not nursery.child_tasks
+
+
+async def test_mailbox_task_waits_while_its_items_fill_the_inbox(nursery):
+    inbox = make_inbox(infos=1)
+    inbox.put_info(1)
+    assert not inbox.has_info_room
+    nursery.start_soon(inbox.wait_info_room)
+    await wait_all_tasks_blocked()
+    assert nursery.child_tasks
+    inbox.pop()
+    await wait_all_tasks_blocked()
+    assert not nursery.child_tasks
+
+
+async def test_interruption_wakes_the_loop_without_an_item(nursery):
+    inbox = make_inbox()
+    nursery.start_soon(inbox.wait_item)
+    await wait_all_tasks_blocked()
+    inbox.interrupt(Shutdown())
+    await wait_all_tasks_blocked()
+    assert not nursery.child_tasks
+
+
+def test_first_interruption_counts():
+    inbox = make_inbox()
+    inbox.interrupt(Shutdown())
+    inbox.interrupt(Timeout())
+    assert inbox.interruption == Shutdown()
+
+
+@pytest.mark.parametrize("put", [lambda inbox: inbox.put_arrivals(["late"]), lambda inbox: inbox.put_info("late")])
+def test_closed_inbox_drops_what_waits_and_what_comes(put):
+    inbox = make_inbox()
+    inbox.put_arrivals(["early"])
+    inbox.close()
+    put(inbox)
+    assert not inbox
+    assert inbox.room == 64
+
+
+async def test_closing_frees_a_waiting_reader(nursery):
+    inbox = make_inbox(messages=1)
+    inbox.put_arrivals(["a"])
+    nursery.start_soon(inbox.wait_room)
+    await wait_all_tasks_blocked()
+    inbox.close()
+    await wait_all_tasks_blocked()
+    assert not nursery.child_tasks
+
+
+def test_received_counts_every_arrival():
+    inbox = make_inbox()
+    inbox.put_arrivals(["a", Ping(b"")])
+    assert inbox.received == 2

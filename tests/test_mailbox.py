@@ -1,0 +1,127 @@
+"""How other tasks, and threads, talk to a connection."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_websock import Ok, Push, current_connection
+from trio_websock.testing.connection import open_test_connection
+
+
+class Told:
+    """Pushes what its mailbox brings; a number makes it sleep so many seconds first."""
+
+    def init(self, args):
+        return Ok([])
+
+    def handle_in(self, message, state):
+        return Push(message, state)
+
+    async def handle_info(self, info, state):
+        if isinstance(info, int):
+            await trio.sleep(info)
+        return Push(str(info), state)
+
+
+async def test_mailbox_is_a_trio_memory_channel(autojump_clock):
+    async with open_test_connection(Told) as peer:
+        assert isinstance(peer.connection.mailbox, trio.MemorySendChannel)
+
+
+async def test_items_come_in_the_order_they_were_sent(autojump_clock):
+    async with open_test_connection(Told) as peer:
+        for item in "abc":
+            peer.connection.mailbox.send_nowait(item)
+        await wait_all_tasks_blocked()
+        assert peer.received() == ["a", "b", "c"]
+
+
+async def test_items_sent_before_a_frame_arrived_are_handled_before_it(autojump_clock):
+    async with open_test_connection(Told, timeout=math.inf) as peer:
+        await peer.post(100)
+        for item in "abc":
+            peer.connection.mailbox.send_nowait(item)
+        await peer.send("frame")
+        await trio.sleep(101)
+        assert peer.received() == ["100", "a", "b", "c", "frame"]
+
+
+async def test_full_mailbox_makes_its_sender_wait(autojump_clock):
+    async with open_test_connection(Told, mailbox_size=2, timeout=math.inf) as peer, trio.open_nursery() as nursery:
+        await peer.post(100)
+        sent = []
+
+        async def send_many():
+            for number in range(10):
+                await peer.connection.mailbox.send(str(number))
+                sent.append(number)
+
+        nursery.start_soon(send_many)
+        await wait_all_tasks_blocked()
+        assert len(sent) == 4  # two in the channel, two moved to the inbox
+        await trio.sleep(101)
+        assert len(sent) == 10
+
+
+async def test_sender_learns_that_the_connection_has_ended(autojump_clock):
+    async with open_test_connection(Told) as peer:
+        mailbox = peer.connection.mailbox.clone()
+        await peer.close()
+        with pytest.raises(trio.BrokenResourceError):
+            await mailbox.send("late")
+        with pytest.raises(trio.BrokenResourceError):
+            mailbox.send_nowait("late")
+
+
+async def test_waiting_sender_learns_that_the_connection_has_ended(autojump_clock):
+    async with open_test_connection(Told, mailbox_size=1, timeout=math.inf) as peer, trio.open_nursery() as nursery:
+        await peer.post(5)
+        refused = []
+
+        async def send(item):
+            try:
+                await peer.connection.mailbox.send(item)
+            except trio.BrokenResourceError:
+                refused.append(item)
+
+        await peer.close()  # noticed now, answered when what was sent before it is done
+        for item in "abc":
+            nursery.start_soon(send, item)
+        await trio.sleep(6)
+        assert refused
+
+
+async def test_connection_lives_on_when_the_application_closes_its_mailbox(autojump_clock):
+    class Closing(Told):
+        async def init(self, args):
+            await current_connection().mailbox.aclose()
+            return Ok([])
+
+    async with open_test_connection(Closing) as peer:
+        await peer.send("still here")
+        assert peer.received() == ["still here"]
+
+
+async def test_threads_send_through_trio_from_thread():
+    async with open_test_connection(Told) as peer:
+        await trio.to_thread.run_sync(trio.from_thread.run, peer.connection.mailbox.send, "from a thread")
+        await wait_all_tasks_blocked()
+        assert peer.received() == ["from a thread"]
+
+
+async def test_handler_without_handle_info_ends_as_an_error_that_says_so(autojump_clock, caplog):
+    class Deaf:
+        def init(self, args):
+            return Ok(None)
+
+        def handle_in(self, message, state):
+            return Ok(None)
+
+    async with open_test_connection(Deaf) as peer:
+        await peer.post("hello")
+        assert peer.close_sent == (1011, "")
+        assert "was sent 'hello' but has no handle_info" in str((await peer.wait_ended()).cause)
