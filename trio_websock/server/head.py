@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import final
+from typing import NamedTuple, final
 
 import httptools
 
@@ -36,9 +35,7 @@ class BadRequest(Exception):
         self.headers = headers
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """What the head of a request says.
 
     Args:
@@ -75,7 +72,7 @@ class _Fields:
     def __init__(self) -> None:
         self.target = b""
         self.pairs: list[tuple[str, str]] = []
-        self.ours: list[tuple[bytes, bytes]] = []
+        self.ours: dict[bytes, list[bytes]] = {}
         self.is_complete = False
 
     def on_url(self, url: bytes) -> None:
@@ -84,14 +81,15 @@ class _Fields:
     def on_header(self, name: bytes, value: bytes) -> None:
         value = value.strip(b" \t")
         self.pairs.append((name.decode("latin-1"), value.decode("latin-1")))
-        if (folded := name.lower()) in _OURS:
-            self.ours.append((folded, value))
+        folded = name.lower()
+        if folded in _OURS:
+            self.ours.setdefault(folded, []).append(value)
 
     def on_headers_complete(self) -> None:
         self.is_complete = True
 
     def values(self, name: bytes) -> list[bytes]:
-        return [value for key, value in self.ours if key == name]
+        return self.ours.get(name, [])
 
 
 def parse_head(data: bytes) -> Head:

@@ -80,6 +80,11 @@ class Server:
         raise AttributeError("this server listens on no TCP port")
 
     @property
+    def scheme(self) -> str:
+        """``"http"`` or ``"https"``: what is spoken there, as far as it is our own TLS."""
+        return "http" if self._options.ssl_context is None else "https"
+
+    @property
     def addresses(self) -> tuple[tuple[str, int] | str, ...]:
         """Everything that is listened on: ``(host, port)``, or the path of a Unix socket."""
         return tuple(entrance.address for entrance in self._entrances if entrance.address is not None)

@@ -1,0 +1,262 @@
+"""The command: ``python -m trio_websock module:Handler --port 8000``.
+
+In: words of a command line. Out: a running server, or one line that says what is wrong and exit status 2. Every
+option is one of ``serve``; nothing can be done here that a program could not do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.metadata
+import logging
+import os
+import ssl
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any, TypeVar, cast, final
+
+from .behaviour.handler import bind_handler, is_handler
+from .errors import OptionError
+from .options import ServerKeywords, split_keywords
+from .server import Server
+from .server.running import run_announced
+
+__all__ = ["main"]
+
+DEFAULT_PORT = 8000
+
+BAD_USAGE = 2  # exit status, as argparse has it
+INTERRUPTED = 130  # exit status of a program that SIGINT ended, as shells have it
+
+_T = TypeVar("_T")
+
+_DESCRIPTION = """\
+Serve a WebSocket handler, or an application function, until SIGINT or SIGTERM.
+The first signal lets every connection finish (for at most --grace seconds),
+the second ends them at once."""
+
+_EPILOG = """\
+examples:
+  python -m trio_websock chat:Room --port 8000
+  python -m trio_websock chat:app --host 0.0.0.0 --ssl-certfile c.pem --ssl-keyfile k.pem
+  python -m trio_websock echo --uds /run/echo.sock      (the module itself is the handler)
+
+Seconds may be fractions; where no limit is possible, "none" or "inf" says so.
+Modules are searched in the current directory first."""
+
+
+@final
+class _Unusable(Exception):
+    """What the user asked for cannot be done; the text is for the user."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the words behind the program's name; ``None`` takes this process's.
+
+    Returns:
+        The exit status: 0 after a graceful stop, 2 if there was nothing to run.
+    """
+    given = vars(_parser().parse_args(argv))
+    logging.basicConfig(level=given.pop("log_level").upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    announcement = _Announcement()
+    try:
+        target = load_target(given.pop("target"))
+        run_announced(target, announcement, _keywords(given))
+    except (_Unusable, OptionError) as exc:
+        return _complain(str(exc))
+    except OSError as exc:
+        if announcement.is_made:
+            raise
+        return _complain(exc.strerror or str(exc))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return 0
+
+
+def _complain(text: str) -> int:
+    print(f"trio_websock: {text}", file=sys.stderr)
+    return BAD_USAGE
+
+
+@final
+class _Announcement:
+    """Says where the server listens."""
+
+    def __init__(self) -> None:
+        self.is_made = False
+
+    def __call__(self, server: Server) -> None:
+        self.is_made = True
+        for address in server.addresses:
+            print(f"Listening on {_shown(address, server.scheme)}", file=sys.stderr, flush=True)
+
+
+def _shown(address: tuple[str, int] | str, scheme: str) -> str:
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host, port = address
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return f"{scheme}://{place} ({scheme.replace('http', 'ws')}://{place})"
+
+
+# The target.
+
+
+def load_target(text: str) -> object:
+    """The handler or application function that ``module:attribute`` or ``module`` names."""
+    module_name, _, attribute = text.partition(":")
+    if not module_name:
+        raise _Unusable(f"{text!r} names no module: expected module:Handler, module:app or module")
+    target = _find(_import(module_name), attribute)
+    if is_handler(target):
+        try:
+            bind_handler(target)
+        except TypeError as exc:
+            offers = f"; the module has {_offers(target)}" if isinstance(target, ModuleType) else ""
+            raise _Unusable(f"{text}: {exc}{offers}") from exc
+    elif not callable(target):
+        raise _Unusable(f"{text} is neither a handler nor a function: {target!r}")
+    return target
+
+
+def _import(name: str) -> ModuleType:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as exc:
+        if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
+            raise  # found, but it imports something that is not: the traceback says where
+        raise _Unusable(f"there is no module {exc.name!r} here or among the installed ones") from exc
+
+
+def _find(module: ModuleType, attribute: str) -> object:
+    target: object = module
+    for name in attribute.split(".") if attribute else ():
+        if not hasattr(target, name):
+            raise _Unusable(f"{module.__name__} has no {attribute!r}; it has {_offers(module)}")
+        target = getattr(target, name)
+    return target
+
+
+def _offers(module: ModuleType) -> str:
+    own = [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and callable(value) and getattr(value, "__module__", None) == module.__name__
+    ]
+    return ", ".join(own) or "nothing that could be served"
+
+
+# The options.
+
+
+def _keywords(given: dict[str, Any]) -> ServerKeywords:
+    """The keywords of ``serve`` for what was given; what was not given keeps its default."""
+    keywords = {name: value for name, value in given.items() if value is not None}
+    certfile, keyfile = keywords.pop("ssl_certfile", None), keywords.pop("ssl_keyfile", None)
+    if certfile or keyfile:
+        keywords["ssl_context"] = _load_certificate(certfile, keyfile)
+    if "host" in keywords:
+        keywords["host"] = None if "*" in keywords["host"] else keywords["host"]
+    if "port" not in keywords and "path" not in keywords:
+        keywords["port"] = DEFAULT_PORT
+    if keywords.get("origins") in (["same"], ["any"]):
+        keywords["origins"] = keywords["origins"][0]
+    for name in _UNLIMITED & keywords.keys():
+        keywords[name] = None if keywords[name] == float("inf") else keywords[name]
+    checked = cast(ServerKeywords, keywords)
+    split_keywords(checked)
+    return checked
+
+
+def _load_certificate(certfile: str | None, keyfile: str | None) -> ssl.SSLContext:
+    if certfile is None:
+        raise _Unusable("--ssl-keyfile needs --ssl-certfile")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # Without a password of ours OpenSSL would ask the terminal for one.
+        context.load_cert_chain(certfile, keyfile, password="")
+    except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+        files = certfile if keyfile is None else f"{certfile} and {keyfile}"
+        raise _Unusable(f"cannot use the certificate in {files}: {getattr(exc, 'strerror', None) or exc}") from exc
+    return context
+
+
+# Options whose Python value for "no limit" is None.
+_UNLIMITED = frozenset({"max_message_size", "ping_interval", "max_connections"})
+
+
+def _number(kind: Callable[[str], _T], what: str) -> Callable[[str], _T | float]:
+    def convert(text: str) -> _T | float:
+        if text.lower() in ("none", "inf"):
+            return float("inf")
+        try:
+            return kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"expected {what}, not {text!r}") from None
+
+    return convert
+
+
+_seconds = _number(float, "a number of seconds")
+_count = _number(int, "a whole number")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trio_websock",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("target", metavar="module[:name]", help="handler or application function to serve")
+    parser.add_argument("--version", action="version", version=f"trio_websock {_version()}")
+    levels = ("debug", "info", "warning", "error", "critical")
+    parser.add_argument("--log-level", choices=levels, default="info", help="least severity that is logged (info)")
+    _add_listening(parser.add_argument_group("where to listen"))
+    _add_limits(parser.add_argument_group("limits of the server"))
+    _add_connection(parser.add_argument_group("every connection (an application function may choose otherwise)"))
+    return parser
+
+
+def _add_listening(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--host", action="append", help="address or name, * for every interface, may be repeated (127.0.0.1)")
+    add("--port", type=int, help="TCP port, 0 for one that is free (8000)")
+    add("--uds", dest="path", metavar="PATH", help="path of a Unix socket, instead of a TCP port or beside it")
+    add("--ssl-certfile", metavar="FILE", help="certificate chain in PEM format: serves TLS")
+    add("--ssl-keyfile", metavar="FILE", help="its private key, if that is in another file; not encrypted")
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--max-connections", type=_count, metavar="N", help="clients at one time, beyond it 503 (none)")
+    add("--handshake-timeout", type=_seconds, metavar="SECONDS", help="for TLS and the head of a request (10)")
+    add("--grace", type=_seconds, metavar="SECONDS", help="a graceful shutdown may take in all (15)")
+
+
+def _add_connection(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--timeout", type=_seconds, metavar="SECONDS", help="without a byte from the client (60)")
+    add("--compress", action="store_const", const=True, help="accept permessage-deflate (off)")
+    add("--max-message-size", type=_count, metavar="BYTES", help="of one message (1048576)")
+    add("--ping-interval", type=_seconds, metavar="SECONDS", help="between keepalive pings (none)")
+    add("--ping-timeout", type=_seconds, metavar="SECONDS", help="for an answer to one (20)")
+    add("--subprotocol", dest="subprotocols", action="append", metavar="NAME", help="spoken here; most wanted first")
+    add("--origin", dest="origins", action="append", metavar="ORIGIN", help=_ORIGIN_HELP)
+
+
+_ORIGIN_HELP = "who may connect from a browser: same, any, or https://example.com; may be repeated (same)"
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("trio-websock")
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        return "(not installed)"
