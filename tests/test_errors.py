@@ -1,0 +1,112 @@
+"""Every error says what came and what was expected, and whose fault it is."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_websock import errors
+from trio_websock.errors import (
+    ConnectionLost,
+    FrameError,
+    InvalidPayload,
+    LocalError,
+    MessageError,
+    MessageTooBig,
+    OptionError,
+    PolicyViolation,
+    RemoteError,
+    ResultError,
+    StateError,
+    TransportError,
+    UpgradeRefused,
+    WebSockError,
+    WriteTimeout,
+)
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_one_root_catches_all(name: str) -> None:
+    thing = getattr(errors, name)
+    assert not isinstance(thing, type) or issubclass(thing, WebSockError)
+
+
+@pytest.mark.parametrize(
+    ("error", "at_fault"),
+    [
+        (OptionError, LocalError),
+        (MessageError, LocalError),
+        (ResultError, LocalError),
+        (StateError, LocalError),
+        (FrameError, RemoteError),
+        (InvalidPayload, RemoteError),
+        (PolicyViolation, RemoteError),
+        (MessageTooBig, RemoteError),
+        (UpgradeRefused, RemoteError),
+        (ConnectionLost, TransportError),
+        (WriteTimeout, TransportError),
+    ],
+)
+def test_an_error_is_one_partys_fault(error: type, at_fault: type) -> None:
+    parties = (LocalError, RemoteError, TransportError)
+    assert [party for party in parties if issubclass(error, party)] == [at_fault]
+
+
+@pytest.mark.parametrize(
+    ("error", "builtin"), [(OptionError, ValueError), (MessageError, ValueError), (StateError, RuntimeError)]
+)
+def test_a_misuse_is_also_the_builtin_error_it_resembles(error: type, builtin: type) -> None:
+    assert issubclass(error, builtin)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(FrameError, 1002), (InvalidPayload, 1007), (PolicyViolation, 1008), (MessageTooBig, 1009)]
+)
+def test_a_fault_of_the_peer_knows_its_close_code(error: type[RemoteError], code: int) -> None:
+    assert (error.close_code, error("it broke", "RFC 6455 §5").close_code) == (code, code)
+
+
+def test_one_fault_may_have_a_code_of_its_own() -> None:
+    error = RemoteError("it broke", "RFC 6455 §5", close_code=1010)
+    assert (error.close_code, RemoteError.close_code) == (1010, 1002)
+
+
+def test_a_fault_of_the_peer_names_the_clause_it_broke() -> None:
+    error = FrameError("RSV1 came without its extension", "RFC 6455 §5.2")
+    assert (str(error), error.section) == ("RSV1 came without its extension (RFC 6455 §5.2)", "RFC 6455 §5.2")
+
+
+def test_an_option_error_names_option_value_and_what_is_allowed() -> None:
+    error = OptionError("timeout", "soon", "a positive number of seconds")
+    assert str(error) == "timeout must be a positive number of seconds, not 'soon'"
+
+
+def test_an_option_error_keeps_its_parts() -> None:
+    error = OptionError("timeout", "soon", "a number")
+    assert (error.option, error.value, error.expected) == ("timeout", "soon", "a number")
+
+
+def test_a_result_error_names_handler_callback_value_and_what_was_expected() -> None:
+    error = ResultError("Chat", "handle_in", None, "Ok or Push")
+    assert str(error) == "Chat.handle_in returned None: expected Ok or Push"
+
+
+def test_a_result_error_keeps_its_parts() -> None:
+    error = ResultError("Chat", "handle_in", 5, "Ok or Push")
+    assert (error.handler, error.callback, error.value, error.expected) == ("Chat", "handle_in", 5, "Ok or Push")
+
+
+def test_a_refusal_carries_the_whole_answer() -> None:
+    error = UpgradeRefused(401, "a token is needed", {"WWW-Authenticate": "Bearer"})
+    assert (error.status, error.reason, error.headers) == (401, "a token is needed", {"WWW-Authenticate": "Bearer"})
+
+
+def test_a_refusal_keeps_its_own_copy_of_the_headers() -> None:
+    headers = {"Retry-After": "5"}
+    error = UpgradeRefused(503, "full", headers)
+    headers.clear()
+    assert error.headers == {"Retry-After": "5"}
+
+
+def test_a_refusal_without_headers_shares_none_with_another() -> None:
+    UpgradeRefused(400, "no").headers["X"] = "y"
+    assert UpgradeRefused(400, "no").headers == {}
