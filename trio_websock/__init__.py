@@ -47,8 +47,10 @@ from .errors import (
 )
 from .messages import Binary, Message, Payload, Ping, Pong, Text
 from .options import Deflate, Options, ServerOptions
+from .protocol.upgrade import is_upgrade
 from .request import Headers, Query, Request
 from .response import Response, Upgrade, upgrade
+from .server import Server, Snapshot, check_upgrade, run, serve
 
 __version__ = "0.1.0"
 
@@ -89,8 +91,10 @@ __all__ = [
     "Response",
     "Result",
     "ResultError",
+    "Server",
     "ServerOptions",
     "Shutdown",
+    "Snapshot",
     "StateError",
     "Stop",
     "StopReason",
@@ -101,6 +105,10 @@ __all__ = [
     "UpgradeRefused",
     "WebSockError",
     "WriteTimeout",
+    "check_upgrade",
     "current_connection",
+    "is_upgrade",
+    "run",
+    "serve",
     "upgrade",
 ]

@@ -107,6 +107,10 @@ class _ConnectionNursery:
             if ending is None:  # cancelled: by the deadline, from outside, or by the application's own hand
                 ending = self._dispatcher.end(self._inbox.interruption or Shutdown())
             await self._exit(ending, is_awaited=passing is None)
+        except Exception as exc:  # a fault of ours, or of a host: one connection may not end the others
+            logger.exception("unexpected failure of %r", self._connection)
+            self._transport.abort()
+            return Error(exc)
         except BaseException:
             self._transport.abort()
             raise
