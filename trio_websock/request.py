@@ -24,6 +24,9 @@ class _MultiMapping(Mapping[str, str]):
     __slots__ = ("_pairs",)
 
     def __init__(self, pairs: HeaderInput = ()) -> None:
+        if isinstance(pairs, _MultiMapping):  # as a mapping it would show the first value of each name only
+            self._pairs = pairs._pairs
+            return
         items = pairs.items() if isinstance(pairs, Mapping) else pairs
         self._pairs = tuple((str(name), str(value)) for name, value in items)
 
