@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 from ..codes import Opcode
-from ..errors import FrameError, InvalidPayload, MessageTooBig, PolicyViolation
+from ..errors import FrameError, MessageTooBig, PolicyViolation
 
 if TYPE_CHECKING:
     from .deflate import PerMessageDeflate
@@ -118,7 +118,8 @@ class Assembler:
         """Take the next bytes of the open message; the whole message if they are its ``last``, else ``None``.
 
         Raises:
-            InvalidPayload: broken deflate data, or text that cannot become valid UTF-8.
+            InvalidPayload: broken deflate data.
+            UnicodeDecodeError: text that cannot become valid UTF-8; the machine gives the fault its name.
             MessageTooBig: the message inflates to more than its limit.
         """
         if self._compressed:
@@ -148,10 +149,7 @@ class Assembler:
     def _check_text(self, piece: bytes) -> None:
         if self._decoder is None:
             self._decoder = _NEW_DECODER()
-        try:
-            self._decoder.decode(piece)
-        except UnicodeDecodeError as exc:
-            raise invalid_text(exc) from exc
+        self._decoder.decode(piece)
 
     def _close_message(self, piece: bytes) -> str | bytes:
         payload: bytes | bytearray = piece
@@ -162,15 +160,4 @@ class Assembler:
         self._buffer = self._decoder = None
         if not self._text:
             return bytes(payload)
-        try:
-            return str(payload, "utf-8", "strict" if self._limits.validate_utf8 else "surrogateescape")
-        except UnicodeDecodeError as exc:
-            raise invalid_text(exc) from exc
-
-
-def invalid_text(exc: UnicodeDecodeError) -> InvalidPayload:
-    """The error for text that is not UTF-8.
-
-    Source: RFC 6455 §8.1.
-    """
-    return InvalidPayload(f"text came that is not UTF-8: {exc.reason} at byte {exc.start}", "RFC 6455 §8.1")
+        return str(payload, "utf-8", "strict" if self._limits.validate_utf8 else "surrogateescape")

@@ -15,6 +15,7 @@ from ..messages import MAX_CONTROL_PAYLOAD
 
 __all__ = [
     "FIN",
+    "FIRST_CONTROL",
     "RSV1",
     "SMALL_HEADS",
     "Head",
@@ -37,8 +38,8 @@ _LENGTH = 0x7F
 _LENGTH_16 = 126  # two bytes of length follow
 _LENGTH_64 = 127  # eight bytes of length follow
 
-_OPCODES = {int(opcode): opcode for opcode in Opcode}
-_FIRST_CONTROL = 0x8
+_OPCODES = frozenset(Opcode)
+FIRST_CONTROL = 0x8  # from here up: control frames, §5.5
 
 
 class Role(enum.Enum):
@@ -85,14 +86,25 @@ class PeerClose(NamedTuple):
     text: str
 
 
-def parse_head(buffer: bytes, position: int, role: Role, allow_compressed: bool) -> Head | None:
+# Every first byte that is legal where compression was negotiated, and what it says; the others are named by
+# _fault_of_first. RSV1 belongs to the first frame of a data message alone (RFC 7692 §6.1), and control frames are
+# never fragmented (RFC 6455 §5.5).
+_FIRST_BYTES = {
+    fin | rsv1 | opcode: (opcode, bool(fin), bool(rsv1))
+    for opcode in Opcode
+    for fin in ((0, FIN) if opcode < FIRST_CONTROL else (FIN,))
+    for rsv1 in ((0, RSV1) if opcode in (Opcode.TEXT, Opcode.BINARY) else (0,))
+}
+
+
+def parse_head(buffer: bytes, position: int, expect_mask: bool, allow_rsv1: bool) -> Head | None:
     """The head that starts at ``position``; ``None`` if more bytes are needed.
 
     Args:
         buffer: what has arrived.
         position: where the frame starts.
-        role: which end we are.
-        allow_compressed: whether permessage-deflate was negotiated.
+        expect_mask: whether the peer is a client (RFC 6455 §5.1).
+        allow_rsv1: whether compression was negotiated.
 
     Raises:
         FrameError: as soon as the bytes that are there cannot become a legal head.
@@ -103,76 +115,69 @@ def parse_head(buffer: bytes, position: int, role: Role, allow_compressed: bool)
     if available < 2:
         return None
     first, second = buffer[position], buffer[position + 1]
-    opcode = _check_first(first, allow_compressed)
-    masked = _check_mask(second, role)
-    fin, length = bool(first & FIN), second & _LENGTH
-    if opcode >= _FIRST_CONTROL:
-        _check_control(opcode, fin, length)
-    size = 2
-    if length >= _LENGTH_16:
-        width = 2 if length == _LENGTH_16 else 8
-        size += width
+    if first not in _FIRST_BYTES or (first & RSV1 and not allow_rsv1):
+        raise _fault_of_first(first, allow_rsv1)
+    opcode, fin, compressed = _FIRST_BYTES[first]
+    if (second >= _MASK) is not expect_mask:
+        raise _fault_of_mask(expect_mask)
+    size, length = 2, second & _LENGTH
+    if length > MAX_CONTROL_PAYLOAD:
+        if opcode >= FIRST_CONTROL:
+            raise _fault_of_control(opcode, f"of more than {MAX_CONTROL_PAYLOAD} bytes")
+        size = 4 if length == _LENGTH_16 else 10
         if available < size:
             return None
-        length = _parse_length(buffer[position + 2 : position + size], width)
+        length = _parse_length(buffer[position + 2 : position + size])
     key = None
-    if masked:
+    if expect_mask:
         size += 4
         if available < size:
             return None
         key = buffer[position + size - 4 : position + size]
-    return Head(opcode, fin, bool(first & RSV1), length, key, size)
+    return Head(opcode, fin, compressed, length, key, size)
 
 
-def _check_first(first: int, allow_compressed: bool) -> Opcode:
-    opcode = _OPCODES.get(first & _OPCODE)
-    if opcode is None:
-        raise FrameError(f"opcode {first & _OPCODE:#x} came, which is reserved", "RFC 6455 §5.2")
-    if first & _RSV2_RSV3:
-        raise FrameError("RSV2 or RSV3 is set: expected 0, no extension defines them", "RFC 6455 §5.2")
-    if first & RSV1 and not allow_compressed:
-        raise FrameError("RSV1 is set: expected 0, compression was not negotiated", "RFC 6455 §5.2")
-    if first & RSV1 and opcode not in (Opcode.TEXT, Opcode.BINARY):
-        name = opcode.name.lower()
-        raise FrameError(f"RSV1 is set on a {name} frame: expected on the first frame of a message", "RFC 7692 §6.1")
-    return opcode
-
-
-def _check_mask(second: int, role: Role) -> bool:
-    masked = bool(second & _MASK)
-    if masked and role is Role.CLIENT:
-        raise FrameError("a masked frame came: expected unmasked frames from a server", "RFC 6455 §5.1")
-    if not masked and role is Role.SERVER:
-        raise FrameError("an unmasked frame came: expected masked frames from a client", "RFC 6455 §5.1")
-    return masked
-
-
-def _check_control(opcode: Opcode, fin: bool, length: int) -> None:
-    if not fin:
-        raise FrameError(f"a fragmented {opcode.name.lower()} frame came: expected a whole one", "RFC 6455 §5.5")
-    if length > MAX_CONTROL_PAYLOAD:
-        message = f"a {opcode.name.lower()} frame of more than {MAX_CONTROL_PAYLOAD} bytes came: expected at most that"
-        raise FrameError(message, "RFC 6455 §5.5")
-
-
-def _parse_length(extended: bytes, width: int) -> int:
+def _parse_length(extended: bytes) -> int:
     length = int.from_bytes(extended, "big")
-    # §5.2: "the minimal number of bytes MUST be used".
-    if length < (126 if width == 2 else 0x10000):
-        raise FrameError(f"length {length} came in {width} bytes: expected its shortest form", "RFC 6455 §5.2")
+    # §5.2: "the minimal number of bytes MUST be used", and of eight bytes the most significant bit is 0.
+    if length < (_LENGTH_16 if len(extended) == 2 else 0x10000):
+        came = f"length {length} came in {len(extended)} bytes"
+        raise FrameError(f"{came}: expected its shortest form", "RFC 6455 §5.2")
     if length >= 1 << 63:
         raise FrameError(f"length {length} came: expected the most significant bit to be 0", "RFC 6455 §5.2")
     return length
 
 
-# SMALL_HEADS[first byte][length] is the unmasked head of a frame of at most 125 bytes: looking it up is what makes a
-# small answer cheap. Only first bytes of whole frames that we send are there.
+def _fault_of_first(first: int, allow_rsv1: bool) -> FrameError:
+    number = first & _OPCODE
+    if number not in _OPCODES:
+        return FrameError(f"opcode {number:#x} came, which is reserved", "RFC 6455 §5.2")
+    if first & _RSV2_RSV3:
+        return FrameError("RSV2 or RSV3 is set: expected 0, no extension defines them", "RFC 6455 §5.2")
+    if first & RSV1 and not allow_rsv1:
+        return FrameError("RSV1 is set: expected 0, compression was not negotiated", "RFC 6455 §5.2")
+    if first & RSV1:
+        name = Opcode(number).name.lower()
+        return FrameError(f"RSV1 is set on a {name} frame: expected on the first of a message", "RFC 7692 §6.1")
+    return _fault_of_control(Opcode(number), "that is fragmented")
+
+
+def _fault_of_mask(expect_mask: bool) -> FrameError:
+    came, expected = ("an unmasked", "masked") if expect_mask else ("a masked", "unmasked")
+    return FrameError(f"{came} frame came: expected {expected} ones from this side", "RFC 6455 §5.1")
+
+
+def _fault_of_control(opcode: Opcode, came: str) -> FrameError:
+    expected = f"a whole frame of at most {MAX_CONTROL_PAYLOAD} bytes"
+    return FrameError(f"a {opcode.name.lower()} frame {came} came: expected {expected}", "RFC 6455 §5.5")
+
+
+# SMALL_HEADS[first byte][length] is the unmasked head of a whole text or binary frame of at most 125 bytes: looking it
+# up is what makes a small answer cheap.
 SMALL_HEADS = {
-    first: tuple(bytes((first, length)) for length in range(MAX_CONTROL_PAYLOAD + 1))
-    for first in (
-        *(FIN | opcode for opcode in Opcode if opcode is not Opcode.CONTINUATION),
-        *(FIN | RSV1 | opcode for opcode in (Opcode.TEXT, Opcode.BINARY)),
-    )
+    first: tuple(bytes((first, length)) for length in range(_LENGTH_16))
+    for opcode in (Opcode.TEXT, Opcode.BINARY)
+    for first in (FIN | opcode, FIN | RSV1 | opcode)
 }
 
 

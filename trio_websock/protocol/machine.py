@@ -31,10 +31,21 @@ import os
 from typing import TYPE_CHECKING, final
 
 from ..codes import Opcode
-from ..errors import RemoteError
+from ..errors import InvalidPayload, RemoteError
 from ..messages import MAX_CONTROL_PAYLOAD, Incoming, Ping, Pong
-from .assembly import Assembler, Limits, invalid_text
-from .frames import FIN, RSV1, SMALL_HEADS, PeerClose, Role, parse_close, parse_head, serialize_close, serialize_head
+from .assembly import Assembler, Limits
+from .frames import (
+    FIN,
+    FIRST_CONTROL,
+    RSV1,
+    SMALL_HEADS,
+    PeerClose,
+    Role,
+    parse_close,
+    parse_head,
+    serialize_close,
+    serialize_head,
+)
 from .masking import apply_mask
 
 if TYPE_CHECKING:
@@ -43,9 +54,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "Machine", "PeerClose", "Role"]
 
-_WHOLE_TEXT = FIN | Opcode.TEXT
-_WHOLE_DATA = frozenset((FIN | Opcode.TEXT, FIN | Opcode.BINARY))
-_FIRST_CONTROL = 0x8
+_WHOLE_BINARY = FIN | Opcode.BINARY
+_WHOLE_DATA = frozenset((FIN | Opcode.TEXT, _WHOLE_BINARY))
 
 # A peer that pings without reading must not fill our memory: beyond this many waiting pongs only the newest ping
 # is answered, as RFC 6455 §5.5.3 allows. Well above what a peer that reads can have waiting.
@@ -74,11 +84,11 @@ class Machine:
     """
 
     __slots__ = (
-        "_allow_compressed",
+        "_allows_rsv1",
         "_assembler",
         "_buffer",
         "_deflate",
-        "_errors",
+        "_expects_mask",
         "_head_size",
         "_key",
         "_last",
@@ -88,8 +98,8 @@ class Machine:
         "_output",
         "_position",
         "_remaining",
-        "_role",
         "_stopped_full",
+        "_utf8_errors",
         "_waiting_pongs",
         "close_sent",
         "failure",
@@ -102,13 +112,13 @@ class Machine:
         self.peer_close: PeerClose | None = None
         self.close_sent = False
         self.finished = False
-        self._role = role
+        self._expects_mask = role is Role.SERVER
         self._deflate = deflate
-        self._allow_compressed = deflate is not None
+        self._allows_rsv1 = deflate is not None
         self._assembler = Assembler(limits, deflate)
-        self._errors = "strict" if limits.validate_utf8 else "surrogateescape"
+        self._utf8_errors = "strict" if limits.validate_utf8 else "surrogateescape"
         # What the fast mode needs: the MASK bit expected, the size of a small head, the longest payload it may take.
-        self._mask_bit, self._head_size = (0x80, 6) if role is Role.SERVER else (0, 2)
+        self._mask_bit, self._head_size = (0x80, 6) if self._expects_mask else (0, 2)
         sizes = (MAX_CONTROL_PAYLOAD, limits.max_message_size, limits.max_frame_size)
         self._max_small = min(size for size in sizes if size is not None)
         self._buffer = b""
@@ -138,17 +148,20 @@ class Machine:
         Bad input raises nothing: see ``failure`` and ``peer_close`` afterwards.
         """
         batch: list[Incoming] = []
-        if not self.finished:
-            try:
-                if self.close_sent:
-                    self._seek_close()
-                else:
-                    self._parse(batch, max_messages)
-            except RemoteError as exc:
-                # After our close it is too late to blame anyone (Rule 3).
-                self.failure = None if self.close_sent else exc
-                self.finished = True
-        if self.finished or self._position == len(self._buffer):
+        if self.finished:
+            return batch
+        try:
+            if self.close_sent:
+                self._seek_close()
+            else:
+                self._parse(batch, max_messages)
+        except RemoteError as exc:
+            self._fail(exc)
+        except UnicodeDecodeError as exc:
+            # RFC 6455 §8.1. Text is decoded in several places; the fault gets its name here.
+            came = f"text came that is not UTF-8: {exc.reason} at byte {exc.start}"
+            self._fail(InvalidPayload(came, "RFC 6455 §8.1"))
+        if self._position == len(self._buffer):
             self._buffer = b""
             self._position = 0
         self._stopped_full = len(batch) >= max_messages
@@ -160,43 +173,36 @@ class Machine:
         return self._stopped_full and bool(self._buffer)
 
     def _parse(self, batch: list[Incoming], max_messages: int) -> None:
-        buffer, position = self._buffer, self._position
+        assembler, buffer, position = self._assembler, self._buffer, self._position
         size, head_size, mask_bit, max_small = len(buffer), self._head_size, self._mask_bit, self._max_small
-        assembler = self._assembler
-        # The fast mode needs a whole small head, and no frame or message open.
-        while len(batch) < max_messages and not self.finished:
+        while len(batch) < max_messages:
             start = position + head_size
+            # The fast mode: no message is open, and the whole of a small one has arrived.
             if start <= size and not assembler.in_message:
                 first = buffer[position]
                 length = buffer[position + 1] ^ mask_bit
                 end = start + length
-                if first in _WHOLE_DATA and length <= max_small and end <= size:
+                if length <= max_small and end <= size and first in _WHOLE_DATA:
                     payload = buffer[start:end]
                     if mask_bit:
                         payload = apply_mask(payload, buffer[start - 4 : start])
+                    batch.append(payload if first == _WHOLE_BINARY else payload.decode("utf-8", self._utf8_errors))
                     self._position = position = end
-                    batch.append(self._decode(payload) if first == _WHOLE_TEXT else payload)
                     continue
-            before = position
+            # The thorough mode: everything else.
             position = self._parse_any(buffer, position, batch)
-            self._position = position
-            if position == before:
+            if position == self._position or self.finished:
                 return
-
-    def _decode(self, payload: bytes) -> str:
-        try:
-            return str(payload, "utf-8", self._errors)
-        except UnicodeDecodeError as exc:
-            raise invalid_text(exc) from exc
+            self._position = position
 
     def _parse_any(self, buffer: bytes, position: int, batch: list[Incoming]) -> int:
         """Take what there is of one frame; the position behind it, the same one if more bytes are needed."""
         if self._remaining is not None:
             return self._receive_payload(buffer, position, batch)
-        head = parse_head(buffer, position, self._role, self._allow_compressed)
+        head = parse_head(buffer, position, self._expects_mask, self._allows_rsv1)
         if head is None:
             return position
-        if head.opcode >= _FIRST_CONTROL:
+        if head.opcode >= FIRST_CONTROL:
             return self._receive_control(head, buffer, position, batch)
         self._assembler.open_frame(head)
         self._remaining, self._key, self._last = head.length, head.key, head.fin
@@ -229,7 +235,7 @@ class Machine:
             payload = apply_mask(payload, head.key)
         if head.opcode is Opcode.CLOSE:
             self.peer_close = parse_close(payload)
-            self.finished = True
+            self._finish()
         elif head.opcode is Opcode.PING:
             self._queue_pong(payload)
             batch.append(Ping(payload))
@@ -239,24 +245,36 @@ class Machine:
 
     def _seek_close(self) -> None:
         """Skip everything that comes after our own close, but the peer's close (Rule 3)."""
+        buffer = self._buffer
         while not self.finished:
             if self._remaining is not None:
-                skipped = min(self._remaining, len(self._buffer) - self._position)
-                self._position += skipped
-                self._remaining = self._remaining - skipped or None
-                if self._remaining is not None:
-                    return
-            head = parse_head(self._buffer, self._position, self._role, self._allow_compressed)
+                self._skip_payload(self._remaining)
+            if self._remaining is not None:
+                return
+            position = self._position
+            head = parse_head(buffer, position, self._expects_mask, self._allows_rsv1)
             if head is None:
                 return
             if head.opcode is not Opcode.CLOSE:
                 self._position += head.size
                 self._remaining = head.length
-                continue
-            before = self._position
-            self._position = self._receive_control(head, self._buffer, before, [])
-            if self._position == before:
+            elif self._receive_control(head, buffer, position, []) == position:
                 return
+
+    def _skip_payload(self, remaining: int) -> None:
+        skipped = min(remaining, len(self._buffer) - self._position)
+        self._position += skipped
+        self._remaining = None if skipped == remaining else remaining - skipped
+
+    def _fail(self, error: RemoteError) -> None:
+        # After our close it is too late to blame anyone (Rule 3).
+        self.failure = None if self.close_sent else error
+        self._finish()
+
+    def _finish(self) -> None:
+        self.finished = True
+        self._buffer = b""
+        self._position = 0
 
     # Sending.
 
@@ -267,10 +285,15 @@ class Machine:
         """
         if self.close_sent:
             return
-        if self._deflate is not None and opcode < _FIRST_CONTROL:
-            self._queue_frame(FIN | RSV1 | opcode, self._deflate.compress(payload))
+        first = FIN | opcode
+        if self._deflate is not None and first in _WHOLE_DATA:
+            first |= RSV1
+            payload = self._deflate.compress(payload)
+        size = len(payload)
+        if size <= MAX_CONTROL_PAYLOAD and first in SMALL_HEADS and self._expects_mask:
+            self._output.append(SMALL_HEADS[first][size] + payload)
         else:
-            self._queue_frame(FIN | opcode, payload)
+            self._queue_frame(first, payload)
 
     def send_close(self, code: int | None, text: bytes = b"") -> None:
         """Queue our close frame, once; nothing is sent after it.
@@ -299,13 +322,10 @@ class Machine:
 
     def _queue_frame(self, first: int, payload: bytes) -> None:
         size = len(payload)
-        if self._role is Role.CLIENT:
+        if not self._expects_mask:
             # RFC 6455 §5.3: a fresh key for every frame, from a strong source of entropy.
             key = os.urandom(4)
             head, payload = serialize_head(first, size, key), apply_mask(payload, key)
-        elif size <= MAX_CONTROL_PAYLOAD:
-            self._output.append(SMALL_HEADS[first][size] + payload)
-            return
         else:
             head = serialize_head(first, size)
         if size <= _JOINED_SIZE:
@@ -314,15 +334,9 @@ class Machine:
             self._output += (head, payload)
 
     def _queue_pong(self, payload: bytes) -> None:
-        if self._waiting_pongs < _MAX_WAITING_PONGS:
-            self._waiting_pongs += 1
-            self._last_pong = len(self._output)
-            self._queue_frame(FIN | Opcode.PONG, payload)
+        if self._waiting_pongs == _MAX_WAITING_PONGS:
+            del self._output[self._last_pong]
         else:
-            self._replace_pong(payload)
-
-    def _replace_pong(self, payload: bytes) -> None:
-        queued, self._output = self._output, []
+            self._waiting_pongs += 1
+        self._last_pong = len(self._output)
         self._queue_frame(FIN | Opcode.PONG, payload)
-        queued[self._last_pong] = self._output[0]
-        self._output = queued
