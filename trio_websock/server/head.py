@@ -110,7 +110,7 @@ def parse_head(data: bytes) -> Head:
         raise _fault_of(data, exc) from exc
     version = _check_version(data)
     if not fields.is_complete:
-        raise BadRequest(400, "expected an HTTP/1.1 request")
+        raise BadRequest(400, "expected an HTTP/1.1 request (RFC 9112 §2.1)")
     method = parser.get_method().decode("ascii")
     if method == "CONNECT":
         raise BadRequest(501, "CONNECT came: this server is no proxy")
@@ -131,8 +131,13 @@ def _check_version(data: bytes) -> str:
     line_end = data.find(b"\r\n")
     version = _VERSIONS.get(data[line_end - 8 : line_end])
     if version is None:
-        raise BadRequest(505, "expected HTTP/1.1 at the end of the request line")
+        raise _unknown_version(data[:line_end])
     return version
+
+
+def _unknown_version(line: bytes) -> BadRequest:
+    came = line.rpartition(b" ")[2][:16].decode("latin-1")
+    return BadRequest(505, f"{came!r} came at the end of the request line: expected HTTP/1.1 (RFC 9112 §2.3)")
 
 
 def _check_host(hosts: list[bytes], version: str) -> None:
@@ -166,7 +171,6 @@ def _has_token(values: list[bytes], token: bytes) -> bool:
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") +[^ ]+ +HTTP/[0-9](\.[0-9])?\r\n")
 _WEBSOCKET = re.compile(rb"\r\nupgrade:[^\r\n]*websocket", re.IGNORECASE)
-_FOREIGN_CODING = re.compile(rb"\r\ntransfer-encoding:(?![ \t]*chunked[ \t]*\r\n)[^\r\n]*", re.IGNORECASE)
 
 
 def _fault_of(data: bytes, exc: httptools.HttpParserError) -> BadRequest:
@@ -175,9 +179,7 @@ def _fault_of(data: bytes, exc: httptools.HttpParserError) -> BadRequest:
     if line and isinstance(exc, httptools.HttpParserInvalidMethodError):
         if _WEBSOCKET.search(data):
             return BadRequest(400, "expected GET for a WebSocket (RFC 6455 §4.2.1)")
-        return BadRequest(501, "the method of the request is not known here (methods are upper case)")
+        return BadRequest(501, f"method {line[1][:16].decode()} came: it is not known here (methods are upper case)")
     if line and not data[: line.end()].endswith((b" HTTP/1.1\r\n", b" HTTP/1.0\r\n")):
-        return BadRequest(505, "expected HTTP/1.1 at the end of the request line")
-    if line and "Transfer-Encoding`" in str(exc) and _FOREIGN_CODING.search(data):
-        return BadRequest(501, "Transfer-Encoding: only chunked is understood (RFC 9112 §6.1)")
+        return _unknown_version(line[0].rstrip())
     return BadRequest(400, f"expected an HTTP/1.1 request (RFC 9112): {exc}")

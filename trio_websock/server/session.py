@@ -3,8 +3,8 @@
 In: a wire that has been accepted. Out: nothing; when :meth:`Session.run` returns, the client is gone.
 
 1. One task and, until the upgrade, one cancel scope. Its deadline is the only clock: moved, never nested.
-2. While a client has asked for nothing (``READING``) a shutdown ends it at once; while it is owed an answer
-   (``ANSWERING``) it may stay until the grace is over; an open connection is told, and ends itself.
+2. While a client has asked for nothing (``READING``) a shutdown ends it at once; while it is owed an answer it may
+   stay until the grace is over; an open connection is told, and ends itself.
 3. Whatever happens, the wire is closed: by the connection once it is open, by us before.
 """
 
@@ -51,9 +51,10 @@ REFUSAL_TIMEOUT = 2.0
 class Phase(enum.Enum):
     """What a client is owed."""
 
-    READING = enum.auto()
-    ANSWERING = enum.auto()
-    OPEN = enum.auto()
+    READING = enum.auto()  # nothing yet: TLS, or the head of a request
+    UPLOADING = enum.auto()  # an answer, once the body is there
+    ANSWERING = enum.auto()  # an answer
+    OPEN = enum.auto()  # a WebSocket
 
 
 @final
@@ -116,8 +117,14 @@ class Session:
         Checkpoint: always. Cancelled: the client is dropped; an open connection ends as ``run_connection`` says.
         """
         agreement = await self._speak_http()
-        if agreement is not None:
+        if agreement is None:
+            return
+        try:
             await self._host(agreement)
+        except Exception:
+            # Not expected of run_connection; but nothing that one client brings about may end the others.
+            logger.exception("unexpected failure of a connection with %s", self._wire.peer)
+            self._wire.abort()
 
     async def _host(self, agreement: Agreement) -> None:
         assert self._channel is not None
@@ -137,13 +144,13 @@ class Session:
             with self._scope:
                 self._give_time()
                 agreement = await self._exchange()
-            if self._scope.cancelled_caught and self._phase is Phase.READING and self._ledger.notice is None:
+            if self._scope.cancelled_caught and self._ledger.notice is None:
                 await self._time_out()
         except ConnectionLost as exc:
             self._count_failure()
             logger.debug("%s left: %s", self._wire.peer, exc)
         except Exception:
-            # Nothing that one client brings about may end the others.
+            # A fault of ours; but nothing that one client brings about may end the others.
             logger.exception("unexpected failure while speaking HTTP with %s", self._wire.peer)
         finally:
             if agreement is None:
@@ -154,14 +161,15 @@ class Session:
         self._scope.deadline = trio.current_time() + self._options.handshake_timeout
 
     def _count_failure(self) -> None:
-        if self._phase is Phase.READING:
+        if self._phase in (Phase.READING, Phase.UPLOADING):
             self._ledger.handshake_failures += 1
 
     async def _time_out(self) -> None:
-        self._count_failure()
         logger.debug("%s was too slow", self._wire.peer)
-        if self._channel is None or not self._channel.has_partial_head:
-            return
+        self._count_failure()
+        has_begun = self._channel is not None and self._channel.has_partial_head
+        if self._phase is not Phase.UPLOADING and not (self._phase is Phase.READING and has_begun):
+            return  # it has asked for nothing, or does not read the answer
         seconds = self._options.handshake_timeout
         self._scope = trio.CancelScope()
         with self._scope:
@@ -183,8 +191,9 @@ class Session:
             head = await channel.receive_head()
             if head is None:
                 return None
-            self._phase = Phase.ANSWERING
+            self._phase = Phase.UPLOADING
             body = b"" if head.content_length == 0 else await self._receive_body(channel, head)
+            self._phase = Phase.ANSWERING
             self._scope.deadline = math.inf  # the application's time is its own
             request = channel.request(head, body)
             answer = await self._answer(request)

@@ -1,0 +1,72 @@
+"""A server on a free port or in memory, and raw clients of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trio_websock import Server, serve
+
+Start = Callable[..., Awaitable[Server]]
+
+
+@pytest.fixture
+async def start(nursery: trio.Nursery) -> Start:
+    """Start a server on a free port of the loopback; it is aborted at the end of the test."""
+
+    async def start_server(handler_or_app: object, **options: Any) -> Server:
+        if not options.keys() & {"path", "listeners"}:
+            options.setdefault("port", 0)
+        options.setdefault("grace", 0)
+        return await nursery.start(partial(serve, handler_or_app, **options))
+
+    return start_server
+
+
+@pytest.fixture
+def ask() -> Callable[..., Awaitable[bytes]]:
+    """Send bytes to a server and read until it closes; the ``Date`` headers are left out."""
+
+    async def talk(server: Server, *parts: bytes) -> bytes:
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            for part in parts:
+                await stream.send_all(part)
+                await trio.testing.wait_all_tasks_blocked()
+            answer = b""
+            while data := await stream.receive_some():
+                answer += data
+        return re.sub(rb"Date: [^\r]*\r\n", b"", answer)
+
+    return talk
+
+
+class MemoryListener(trio.abc.Listener[trio.StapledStream]):
+    """Clients without sockets, so that the clock may be virtual."""
+
+    def __init__(self) -> None:
+        self._send, self._receive = trio.open_memory_channel[trio.StapledStream](8)
+
+    async def accept(self) -> trio.StapledStream:
+        return await self._receive.receive()
+
+    async def aclose(self) -> None:
+        self._receive.close()
+        await trio.lowlevel.checkpoint()
+
+    def connect(self) -> trio.StapledStream:
+        """The client's end of a new connection."""
+        ours, theirs = trio.testing.memory_stream_pair()
+        self._send.send_nowait(theirs)
+        return ours
+
+
+@pytest.fixture
+def memory_listener() -> MemoryListener:
+    """A listener to be given to a server, with ``connect()`` for clients."""
+    return MemoryListener()

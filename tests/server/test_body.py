@@ -1,0 +1,70 @@
+"""Bodies of plain requests: whole, in pieces, with a tail, and too large."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_websock.server.body import body_for
+from trio_websock.server.head import BadRequest
+
+CHUNKED = {
+    "one chunk": b"5\r\nhello\r\n0\r\n\r\n",
+    "several chunks": b"2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+    "an extension": b"5;a=b\r\nhello\r\n0\r\n\r\n",
+    "trailers": b"5\r\nhello\r\n0\r\nA: b\r\n\r\n",
+    "upper case and leading zeros": b"0005\r\nhello\r\n000\r\n\r\n",
+}
+
+
+def test_no_body_is_complete_from_the_start() -> None:
+    assert body_for(0, 10).is_complete
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 9])
+def test_a_sized_body_takes_its_bytes_and_no_more(size: int) -> None:
+    body, rest = body_for(5, 10), b"helloGET /"
+    pieces = [rest[i : i + size] for i in range(0, len(rest), size)]
+    leftover = b"".join(piece if body.is_complete else body.receive_data(piece) for piece in pieces)
+    assert (body.content(), leftover) == (b"hello", b"GET /")
+
+
+@pytest.mark.parametrize("data", CHUNKED.values(), ids=CHUNKED.keys())
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_a_chunked_body_ends_at_its_last_chunk(data: bytes, size: int) -> None:
+    body, rest = body_for(None, 10), data + b"GET /\n"
+    pieces = [rest[i : i + size] for i in range(0, len(rest), size)]
+    leftover = b"".join(piece if body.is_complete else body.receive_data(piece) for piece in pieces)
+    assert (body.content(), leftover) == (b"hello", b"GET /\n")
+
+
+def test_line_feeds_inside_chunks_are_content() -> None:
+    body = body_for(None, 10)
+    body.receive_data(b"4\r\n\n\r\n\n\r\n0\r\n\r\n")
+    assert body.content() == b"\n\r\n\n"
+
+
+def test_a_sized_body_over_the_limit_is_refused_before_it_comes() -> None:
+    with pytest.raises(BadRequest) as caught:
+        body_for(11, 10)
+    assert (caught.value.status, caught.value.reason) == (413, "expected a body of at most 10 bytes")
+
+
+def test_a_chunked_body_over_the_limit_is_refused_when_it_is_passed() -> None:
+    body = body_for(None, 10)
+    body.receive_data(b"a\r\n0123456789\r\n")
+    with pytest.raises(BadRequest) as caught:
+        body.receive_data(b"1\r\n0")
+    assert caught.value.status == 413
+
+
+def test_endless_framing_around_few_bytes_is_refused() -> None:
+    body = body_for(None, 10)
+    with pytest.raises(BadRequest, match="expected a body of at most 10 bytes"):
+        body.receive_data(b"1;" + b"x" * 100_000)
+
+
+@pytest.mark.parametrize("data", [b"x\r\n", b"-1\r\n", b"5\r\nhello!\r\n", b"5\nhello\r\n", b"\r\n", b"1 \r\n"])
+def test_broken_chunks_are_answered_400(data: bytes) -> None:
+    with pytest.raises(BadRequest) as caught:
+        body_for(None, 10).receive_data(data)
+    assert caught.value.status == 400
