@@ -1,0 +1,62 @@
+"""The documentation against the code: what a page lists is what there is."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+import trio_websock
+from trio_websock import Deflate, Options, ServerOptions
+from trio_websock.testing.connection import open_test_connection
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)` \| `([^`]*)` \|", re.MULTILINE)
+
+
+def section(page: str, heading: str) -> str:
+    """The part of a page from a heading to the next heading."""
+    return (DOCS / page).read_text().split(f"# {heading}\n")[1].split("\n#")[0]
+
+
+def python_blocks(path: Path) -> list[str]:
+    """The Python examples of a page."""
+    return [code for language, code in FENCE.findall(path.read_text()) if language == "python"]
+
+
+@pytest.mark.parametrize(
+    ("heading", "dataclass"),
+    [("Of a connection", Options), ("Compression", Deflate), ("Of a server", ServerOptions)],
+)
+def test_the_table_of_options_is_the_dataclass(heading: str, dataclass: type) -> None:
+    table = ROW.findall(section("options.md", heading))
+    assert table == [(field.name, repr(field.default)) for field in fields(dataclass)]
+
+
+@pytest.mark.parametrize("name", trio_websock.__all__)
+def test_the_reference_has_every_public_name(name: str) -> None:
+    assert re.search(rf"^\.\. (auto\w+|py:data):: {name}$", (DOCS / "reference.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+def test_examples_are_python(page: Path) -> None:
+    for code in python_blocks(page):
+        # A fragment of a class is shown indented as it stands there, perhaps with an await of its own.
+        compile(
+            "async def example():\n" + re.sub("^", "    ", re.sub(r"\A(?=    )", "if True:\n", code), flags=re.M),
+            page,
+            "exec",
+        )
+
+
+async def test_the_example_of_the_readme_counts() -> None:
+    definitions, _, _ = python_blocks(ROOT / "README.md")[0].partition("\ntrio.run")
+    names: dict[str, type] = {}
+    exec(definitions, names)
+    async with open_test_connection(names["Counter"]) as peer:
+        await peer.send("a", "b")
+        assert peer.received() == ["0: a", "1: b"]
