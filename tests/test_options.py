@@ -1,0 +1,385 @@
+"""Every option: its default, what it takes, and the words in which it refuses the rest."""
+
+from __future__ import annotations
+
+import enum
+import math
+import ssl
+from collections.abc import Sequence
+from dataclasses import FrozenInstanceError, fields
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from trio_websock.errors import OptionError
+from trio_websock.options import (
+    CONNECTION_NAMES,
+    SERVER_NAMES,
+    Deflate,
+    Options,
+    ServerOptions,
+    check_names,
+    split_keywords,
+)
+
+SECONDS = "a positive number of seconds (math.inf for no limit)"
+BYTES_OR_NONE = "a positive number of bytes or None"
+COUNT = "a positive integer"
+COUNT_OR_NONE = "a positive integer or None"
+BYTES = "a positive number of bytes"
+FLAG = "True or False"
+
+NO_SECONDS = [0, 0.0, -0.0, -1, -math.inf, math.nan, True, False, "10", b"10", [10], 1j, Fraction(1, 2)]
+NO_COUNTS = [0, -1, 1.0, 1024.5, math.inf, math.nan, True, False, "10", [10]]
+NO_FLAGS = [None, 0, 1, "yes", "", [], ...]
+
+CONNECTION_DEFAULTS = {
+    "timeout": 60,
+    "compress": False,
+    "max_message_size": 1048576,
+    "max_frame_size": None,
+    "max_empty_fragments": 1024,
+    "validate_utf8": True,
+    "mailbox_size": 1024,
+    "read_ahead_messages": 64,
+    "read_ahead_size": 262144,
+    "ping_interval": None,
+    "ping_timeout": 20,
+    "write_timeout": 30,
+    "close_timeout": 10,
+    "terminate_timeout": 10,
+    "cancel_on_disconnect": False,
+    "subprotocols": (),
+    "require_subprotocol": False,
+    "origins": "same",
+}
+
+# Name, what is allowed, values that are refused.
+CONNECTION_REFUSALS: list[tuple[str, str, list[Any]]] = [
+    ("timeout", SECONDS, [None, *NO_SECONDS]),
+    ("compress", "True, False or Deflate(...)", [None, 0, 1, "deflate", {}, Deflate]),
+    ("max_message_size", BYTES_OR_NONE, NO_COUNTS),
+    ("max_frame_size", BYTES_OR_NONE, NO_COUNTS),
+    ("max_empty_fragments", COUNT, [None, *NO_COUNTS]),
+    ("validate_utf8", FLAG, NO_FLAGS),
+    ("mailbox_size", COUNT, [None, *NO_COUNTS]),
+    ("read_ahead_messages", COUNT, [None, *NO_COUNTS]),
+    ("read_ahead_size", COUNT, [None, *NO_COUNTS]),
+    ("ping_interval", SECONDS, NO_SECONDS),
+    ("ping_timeout", SECONDS, [None, *NO_SECONDS]),
+    ("write_timeout", SECONDS, [None, *NO_SECONDS]),
+    ("close_timeout", SECONDS, [None, *NO_SECONDS]),
+    ("terminate_timeout", SECONDS, [None, *NO_SECONDS]),
+    ("cancel_on_disconnect", FLAG, NO_FLAGS),
+    ("subprotocols", "a list of names", [None, "chat", b"chat", 5]),
+    ("require_subprotocol", FLAG, NO_FLAGS),
+    (
+        "origins",
+        '"same", "any", a list of origins or a function of the request',
+        [None, "", "https://example.com", b"any", "Same", 5, True],
+    ),
+]
+
+# The same, of a part of the value.
+PART_REFUSALS: list[tuple[str, str, list[Any]]] = [
+    (
+        "subprotocols",
+        "names made of HTTP token characters",
+        ["", "a b", "a,b", 'a"b', "é", "a\r\nb", "a/b", None, b"chat"],
+    ),
+    (
+        "origins",
+        "origins like https://example.com or https://*.example.com",
+        ["", "example.com", "https://example.com/", "https://example.com/chat", "https:/example.com", "any", None, 5],
+    ),
+]
+
+SERVER_DEFAULTS = {
+    "host": "127.0.0.1",
+    "port": None,
+    "path": None,
+    "listeners": (),
+    "ssl_context": None,
+    "backlog": None,
+    "handshake_timeout": 10,
+    "max_head_size": 65536,
+    "max_body_size": 1048576,
+    "max_connections": None,
+    "grace": 15,
+}
+
+SERVER_REFUSALS: list[tuple[str, str, list[Any]]] = [
+    ("host", "a name or address, a list of them, or None", [5, b"localhost", ["::1", 5], {"::1"}, ...]),
+    ("port", "an integer from 0 to 65535", [-1, 65536, 80.0, "80", True, False]),
+    ("listeners", "a list of listeners or listening sockets", [None, "fd://3", b"", 5, ...]),
+    ("ssl_context", "an ssl.SSLContext or None", [True, "cert.pem", ssl.SSLContext]),
+    ("backlog", COUNT_OR_NONE, NO_COUNTS),
+    ("handshake_timeout", SECONDS, [None, *NO_SECONDS]),
+    ("max_head_size", BYTES, [None, *NO_COUNTS]),
+    ("max_body_size", BYTES, [None, *NO_COUNTS]),
+    ("max_connections", COUNT_OR_NONE, NO_COUNTS),
+    (
+        "grace",
+        "zero or more seconds (math.inf for no limit)",
+        [None, -1, -0.001, -math.inf, math.nan, True, False, "10"],
+    ),
+]
+
+DEFLATE_REFUSALS: list[tuple[str, str, list[Any]]] = [
+    ("server_max_window_bits", "an integer from 9 to 15", [None, 8, 16, 12.0, "12", True]),
+    ("client_max_window_bits", "an integer from 8 to 15", [None, 7, 16, 12.0, "12", True]),
+    ("server_no_context_takeover", FLAG, NO_FLAGS),
+    ("client_no_context_takeover", FLAG, NO_FLAGS),
+    ("level", "an integer from -1 to 9", [None, -2, 10, 6.0, "6", True]),
+    ("memory_level", "an integer from 1 to 9", [None, 0, 10, 5.0, "5", True]),
+]
+
+ACCEPTED: list[tuple[str, list[Any]]] = [
+    ("timeout", [0.001, 1, 1.5, 10**9, math.inf]),
+    ("compress", [True, False, Deflate()]),
+    ("max_message_size", [None, 1, 2**63]),
+    ("max_frame_size", [None, 1, 2**63]),
+    ("max_empty_fragments", [1]),
+    ("validate_utf8", [True, False]),
+    ("mailbox_size", [1]),
+    ("read_ahead_messages", [1]),
+    ("read_ahead_size", [1]),
+    ("ping_interval", [None, 0.5, math.inf]),
+    ("ping_timeout", [0.5, math.inf]),
+    ("write_timeout", [0.5, math.inf]),
+    ("close_timeout", [0.5, math.inf]),
+    ("terminate_timeout", [0.5, math.inf]),
+    ("cancel_on_disconnect", [True, False]),
+    ("require_subprotocol", [True, False]),
+    (
+        "origins",
+        ["same", "any", (), ("https://example.com",), ("http://*.example.com:8080", "https://[::1]:8443"), bool],
+    ),
+]
+
+SERVER_ACCEPTED: list[tuple[str, list[Any]]] = [
+    ("host", ["::1", "localhost", None, ["127.0.0.1", "::1"], ("localhost",)]),
+    ("port", [None, 0, 1, 65535]),
+    ("path", [None, "/run/chat.sock"]),
+    ("ssl_context", [None, ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)]),
+    ("backlog", [None, 1, 128]),
+    ("handshake_timeout", [0.5, math.inf]),
+    ("max_head_size", [1]),
+    ("max_body_size", [1]),
+    ("max_connections", [None, 1]),
+    ("grace", [0, 0.0, 0.5, math.inf]),
+]
+
+
+class Size(enum.IntEnum):
+    SMALL = 512
+
+
+def cases(table: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """One case for each value in the last column, named after the option and the value."""
+    return [
+        pytest.param(name, *middle, value, id=f"{name}={value!r}")
+        for name, *middle, values in table
+        for value in values
+    ]
+
+
+def server_options(**keywords: Any) -> ServerOptions:
+    """Options of a server that has something to listen on."""
+    return ServerOptions(**{"listeners": [...], **keywords})
+
+
+def refusal_of(make: Any, name: str, value: Any) -> OptionError:
+    with pytest.raises(OptionError) as caught:
+        make(**{name: value})
+    return caught.value
+
+
+def test_the_table_knows_every_option_of_a_connection() -> None:
+    names = [row[0] for row in CONNECTION_REFUSALS]
+    assert names == list(CONNECTION_DEFAULTS) == [field.name for field in fields(Options)]
+
+
+def test_the_table_knows_every_option_of_a_server() -> None:
+    assert {row[0] for row in SERVER_REFUSALS} | {"path"} == set(SERVER_DEFAULTS) == SERVER_NAMES
+
+
+def test_the_table_knows_every_setting_of_compression() -> None:
+    assert [row[0] for row in DEFLATE_REFUSALS] == [field.name for field in fields(Deflate)]
+
+
+@pytest.mark.parametrize("name", CONNECTION_DEFAULTS)
+def test_the_default_of_a_connections_option(name: str) -> None:
+    assert getattr(Options(), name) == CONNECTION_DEFAULTS[name]
+
+
+@pytest.mark.parametrize("name", SERVER_DEFAULTS)
+def test_the_default_of_a_servers_option(name: str) -> None:
+    assert getattr(ServerOptions(port=None, path="/x"), name) == {**SERVER_DEFAULTS, "path": "/x"}[name]
+
+
+@pytest.mark.parametrize(("name", "expected", "value"), cases(CONNECTION_REFUSALS))
+def test_a_connections_option_refuses(name: str, expected: str, value: Any) -> None:
+    assert str(refusal_of(Options, name, value)) == f"{name} must be {expected}, not {value!r}"
+
+
+@pytest.mark.parametrize(("name", "expected", "value"), cases(PART_REFUSALS))
+def test_one_bad_part_of_a_list_is_refused_by_name(name: str, expected: str, value: Any) -> None:
+    good = {"subprotocols": "chat", "origins": "https://example.com"}[name]
+    assert str(refusal_of(Options, name, [good, value])) == f"{name} must be {expected}, not {value!r}"
+
+
+@pytest.mark.parametrize(("name", "expected", "value"), cases(SERVER_REFUSALS))
+def test_a_servers_option_refuses(name: str, expected: str, value: Any) -> None:
+    assert str(refusal_of(server_options, name, value)) == f"{name} must be {expected}, not {value!r}"
+
+
+@pytest.mark.parametrize("value", ["", b"/run/chat.sock", 5, True])
+def test_a_path_that_is_none_is_refused(value: Any) -> None:
+    assert str(refusal_of(ServerOptions, "path", value)).startswith("path must be the path of a Unix socket")
+
+
+@pytest.mark.parametrize(("name", "expected", "value"), cases(DEFLATE_REFUSALS))
+def test_a_setting_of_compression_refuses(name: str, expected: str, value: Any) -> None:
+    assert str(refusal_of(Deflate, name, value)) == f"{name} must be {expected}, not {value!r}"
+
+
+@pytest.mark.parametrize(("name", "value"), cases(ACCEPTED))
+def test_a_connections_option_takes(name: str, value: Any) -> None:
+    assert getattr(Options(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(("name", "value"), cases(SERVER_ACCEPTED))
+def test_a_servers_option_takes(name: str, value: Any) -> None:
+    assert getattr(server_options(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("server_max_window_bits", 9, 15), ("client_max_window_bits", 8, 15)]
+)
+def test_window_bits_take_their_bounds(name: str, low: int, high: int) -> None:
+    assert [getattr(Deflate(**{name: bits}), name) for bits in (low, high)] == [low, high]
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("level", -1, 9), ("memory_level", 1, 9)])
+def test_levels_take_their_bounds(name: str, low: int, high: int) -> None:
+    assert [getattr(Deflate(**{name: level}), name) for level in (low, high)] == [low, high]
+
+
+def test_the_defaults_of_compression_keep_memory_small() -> None:
+    settings = Deflate()
+    assert (settings.server_max_window_bits, settings.client_max_window_bits, settings.memory_level) == (12, 12, 5)
+
+
+def test_an_int_enum_is_an_integer() -> None:
+    assert Options(max_message_size=Size.SMALL).max_message_size == 512
+
+
+@pytest.mark.parametrize(
+    ("compress", "settings"),
+    [(False, None), (True, Deflate()), (Deflate(level=9), Deflate(level=9))],
+    ids=["off", "on", "with settings"],
+)
+def test_the_settings_of_compression(compress: bool | Deflate, settings: Deflate | None) -> None:
+    assert Options(compress=compress).deflate == settings
+
+
+def test_every_token_character_may_stand_in_a_subprotocol() -> None:
+    name = "v1.chat!#$%&'*+-^_`|~XYZ"
+    assert Options(subprotocols=[name]).subprotocols == (name,)
+
+
+@pytest.mark.parametrize("option", ["subprotocols", "origins"])
+def test_changing_a_list_after_it_was_given_changes_nothing(option: str) -> None:
+    given = {"subprotocols": ["chat"], "origins": ["https://example.com"]}[option]
+    options = Options(**{option: given})
+    before = tuple(given)
+    given.append("anything")
+    assert getattr(options, option) == before
+
+
+def test_changing_the_list_of_listeners_after_it_was_given_changes_nothing() -> None:
+    given: list[Any] = [object()]
+    options = ServerOptions(listeners=given)
+    given.clear()
+    assert len(options.listeners) == 1
+
+
+def test_options_are_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Options().timeout = 5  # type: ignore[misc]  # what is tested
+
+
+@pytest.mark.parametrize("make", [Options, ServerOptions, Deflate])
+def test_options_have_no_positions(make: Any) -> None:
+    with pytest.raises(TypeError):
+        make(5)
+
+
+def test_a_server_with_nothing_to_listen_on_is_refused() -> None:
+    with pytest.raises(TypeError, match="needs a port, a path or listeners"):
+        ServerOptions()
+
+
+@pytest.mark.parametrize("entrance", [{"port": 0}, {"path": "/run/chat.sock"}, {"listeners": [object()]}])
+def test_one_entrance_is_enough(entrance: Any) -> None:
+    assert ServerOptions(**entrance)
+
+
+def test_merging_wins_over_what_stood_there() -> None:
+    merged = Options(timeout=30, mailbox_size=5).merged({"timeout": 90})
+    assert (merged.timeout, merged.mailbox_size) == (90, 5)
+
+
+def test_merging_leaves_the_original_alone() -> None:
+    options = Options(timeout=30)
+    options.merged({"timeout": 90})
+    assert options.timeout == 30
+
+
+def test_merging_nothing_costs_nothing() -> None:
+    options = Options()
+    assert options.merged({}) is options
+
+
+def test_merging_checks_values() -> None:
+    with pytest.raises(OptionError, match="timeout must be"):
+        Options().merged({"timeout": -1})
+
+
+@pytest.mark.parametrize("name", ["time_out", "port", "grace"])
+def test_merging_refuses_what_is_no_option_of_a_connection(name: Any) -> None:
+    with pytest.raises(TypeError, match=f"'{name}' is not an option; the options are: cancel_on_disconnect, "):
+        Options().merged({name: 5})
+
+
+def test_keywords_go_to_the_half_they_belong_to() -> None:
+    server, connection = split_keywords({"port": 0, "timeout": 5})
+    assert (server.port, connection.timeout) == (0, 5)
+
+
+def test_an_unknown_name_is_told_all_there_are() -> None:
+    with pytest.raises(TypeError) as caught:
+        split_keywords({"port": 0, "colour": "red"})  # type: ignore[typeddict-unknown-key]  # what is tested
+    known = ", ".join(sorted(CONNECTION_NAMES | SERVER_NAMES))
+    assert str(caught.value) == f"'colour' is not an option; the options are: {known}"
+
+
+@pytest.mark.parametrize("known", [CONNECTION_NAMES, CONNECTION_NAMES | SERVER_NAMES])
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("fullsweep_after", ""),
+        ("max_heap_size", "max_message_size, mailbox_size and read_ahead_size"),
+        ("active_n", "read_ahead_messages and read_ahead_size"),
+    ],
+)
+def test_a_name_from_the_beam_is_told_what_serves_the_same_end(name: str, instead: str, known: frozenset[str]) -> None:
+    with pytest.raises(TypeError, match=f"{name} is not an option here: .*{instead}"):
+        check_names([name], known)
+
+
+@pytest.mark.parametrize("name", ["max_message_size", "mailbox_size", "read_ahead_size", "read_ahead_messages"])
+def test_what_serves_the_same_end_exists(name: str) -> None:
+    assert name in CONNECTION_NAMES
