@@ -1,0 +1,171 @@
+"""A request as the application sees it: target, headers, query."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from trio_websock.request import Headers, Query, Request
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        pytest.param("/", "/", [], id="root"),
+        pytest.param("/chat", "/chat", [], id="path"),
+        pytest.param("/chat/", "/chat/", [], id="trailing slash"),
+        pytest.param("/chat?room=a", "/chat", [("room", "a")], id="query"),
+        pytest.param("/chat?", "/chat", [], id="empty query"),
+        pytest.param("/a?b=c?d=e", "/a", [("b", "c?d=e")], id="second question mark"),
+        pytest.param("/caf%C3%A9%20au%20lait", "/café au lait", [], id="percent-encoded path"),
+        pytest.param("/a+b", "/a+b", [], id="a plus in a path is a plus"),
+        pytest.param("/a%3Fb?c", "/a?b", [("c", "")], id="encoded question mark"),
+        pytest.param("/a%2Fb", "/a/b", [], id="encoded slash"),
+        pytest.param("/%ff", "/\ufffd", [], id="encoded bytes that are not UTF-8"),
+        pytest.param("/100%", "/100%", [], id="a percent sign alone"),
+        pytest.param("//example.com/chat", "//example.com/chat", [], id="two slashes are no authority"),
+        pytest.param("/?a=1&a=2&b=3", "/", [("a", "1"), ("a", "2"), ("b", "3")], id="repeated name"),
+        pytest.param("/?a&b=&=c", "/", [("a", ""), ("b", ""), ("", "c")], id="blank names and values"),
+        pytest.param("/?a=1&&b=2&", "/", [("a", "1"), ("b", "2")], id="empty pairs"),
+        pytest.param("/?q=a+b%2Bc%26d", "/", [("q", "a b+c&d")], id="encoded query"),
+        pytest.param("/?n%C3%A4me=%C3%A9", "/", [("näme", "é")], id="encoded name"),
+        pytest.param("/?q=%ff", "/", [("q", "\ufffd")], id="query that is not UTF-8"),
+        pytest.param("/?a;b", "/", [("a;b", "")], id="a semicolon separates nothing"),
+        pytest.param("/?next=http://example.com/x", "/", [("next", "http://example.com/x")], id="URL in the query"),
+        pytest.param("http://example.com/chat?a=1", "/chat", [("a", "1")], id="absolute form"),
+        pytest.param("http://example.com", "/", [], id="absolute form without a path"),
+        pytest.param("http://example.com?a=1", "/", [("a", "1")], id="absolute form without a path, with a query"),
+        pytest.param("https://user@example.com:8443/a%20b", "/a b", [], id="absolute form with all of an authority"),
+        pytest.param("ws://[::1]:80/chat", "/chat", [], id="absolute form with an IPv6 address"),
+        pytest.param("http://example.com//a", "//a", [], id="absolute form with two slashes"),
+        pytest.param("*", "*", [], id="asterisk form"),
+    ],
+)
+def test_path_and_query_of_a_target(target: str, path: str, query: list[tuple[str, str]]) -> None:
+    request = Request("GET", target)
+    assert (request.path, list(request.query.pairs())) == (path, query)
+
+
+def test_the_target_stays_as_it_came() -> None:
+    request = Request("GET", "/a%2Fb?c=%20")
+    assert (request.path, request.target) == ("/a/b", "/a%2Fb?c=%20")
+
+
+@pytest.mark.parametrize("attribute", ["path", "query"])
+def test_a_target_is_parsed_once(attribute: str) -> None:
+    request = Request("GET", "/chat?room=a")
+    assert getattr(request, attribute) is getattr(request, attribute)
+
+
+def test_a_request_has_defaults_for_all_but_method_and_target() -> None:
+    request = Request("GET", "/")
+    assert (dict(request.headers), request.http_version, request.body) == ({}, "1.1", b"")
+    assert (request.scheme, request.client) == ("http", None)
+
+
+def test_requests_share_no_headers() -> None:
+    assert Request("GET", "/").headers is not Request("GET", "/").headers
+
+
+def test_a_request_is_itself_and_no_other() -> None:
+    request = Request("GET", "/")
+    assert {request: 1}[request] == 1
+    assert request != Request("GET", "/")
+
+
+def test_a_request_is_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Request("GET", "/").method = "POST"  # type: ignore[misc]  # what is tested
+
+
+@pytest.mark.parametrize("name", ["Origin", "origin", "ORIGIN"])
+def test_the_origin_is_found_in_any_case(name: str) -> None:
+    assert Request("GET", "/", Headers([(name, "https://example.com")])).origin == "https://example.com"
+
+
+def test_there_may_be_no_origin() -> None:
+    assert Request("GET", "/").origin is None
+
+
+@pytest.mark.parametrize(
+    ("values", "offered"),
+    [
+        ([], []),
+        (["chat"], ["chat"]),
+        (["chat, superchat"], ["chat", "superchat"]),
+        (["chat,superchat", "other"], ["chat", "superchat", "other"]),
+        ([" chat\t,, ,superchat ,"], ["chat", "superchat"]),
+        (["Chat, chat"], ["Chat", "chat"]),
+    ],
+)
+def test_subprotocols_in_the_clients_order(values: list[str], offered: list[str]) -> None:
+    headers = Headers([("Sec-WebSocket-Protocol", value) for value in values])
+    assert Request("GET", "/", headers).subprotocols == offered
+
+
+COOKIES = [("Set-Cookie", "a=1"), ("X-Other", "x"), ("set-cookie", "b=2")]
+
+
+@pytest.mark.parametrize("name", ["Set-Cookie", "set-cookie", "SET-COOKIE"])
+def test_headers_are_found_in_any_case_and_repetition_is_kept(name: str) -> None:
+    headers = Headers(COOKIES)
+    assert (headers[name], headers.get_all(name), name in headers) == ("a=1", ["a=1", "b=2"], True)
+
+
+def test_headers_keep_their_spelling_and_order() -> None:
+    assert Headers(COOKIES).pairs() == tuple(COOKIES)
+
+
+def test_iterating_over_headers_gives_each_name_once_in_lower_case() -> None:
+    headers = Headers(COOKIES)
+    assert (list(headers), len(headers)) == (["set-cookie", "x-other"], 2)
+
+
+def test_as_a_mapping_headers_have_the_first_value_of_each_name() -> None:
+    assert dict(Headers(COOKIES)) == {"set-cookie": "a=1", "x-other": "x"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"A": "1", "b": "2"}, [("A", "1"), ("b", "2")], iter([("A", "1"), ("b", "2")]), Headers({"A": "1", "b": "2"})],
+)
+def test_headers_are_made_of_a_mapping_or_of_pairs(given: Any) -> None:
+    assert dict(Headers(given)) == {"a": "1", "b": "2"}
+
+
+def test_a_header_that_is_not_there() -> None:
+    headers = Headers(COOKIES)
+    assert (headers.get("x-none"), headers.get_all("x-none"), "x-none" in headers) == (None, [], False)
+    with pytest.raises(KeyError, match="x-none"):
+        headers["x-none"]
+
+
+def test_headers_show_their_pairs() -> None:
+    assert repr(Headers([("A", "1")])) == "Headers([('A', '1')])"
+
+
+@pytest.mark.parametrize(
+    ("values", "tokens"),
+    [
+        ([], []),
+        (["upgrade"], ["upgrade"]),
+        (["keep-alive, Upgrade"], ["keep-alive", "Upgrade"]),
+        (["keep-alive", "Upgrade"], ["keep-alive", "Upgrade"]),
+        ([" a\t, b ,,\t"], ["a", "b"]),
+        ([""], []),
+        (["a b, c"], ["a b", "c"]),
+    ],
+)
+def test_the_elements_of_a_list_header(values: list[str], tokens: list[str]) -> None:
+    assert Headers([("Connection", value) for value in values]).tokens("connection") == tokens
+
+
+def test_names_in_a_query_are_case_sensitive() -> None:
+    query = Query([("Room", "a"), ("room", "b")])
+    assert (query["Room"], query["room"], len(query)) == ("a", "b", 2)
+
+
+def test_a_name_in_a_query_may_have_several_values() -> None:
+    query = Request("GET", "/?tag=a&tag=b").query
+    assert (query["tag"], query.get_all("tag"), list(query)) == ("a", ["a", "b"], ["tag"])

@@ -1,0 +1,88 @@
+"""What an application function may answer: values that are checked where they are made."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+
+from trio_websock.errors import OptionError
+from trio_websock.request import Headers
+from trio_websock.response import Response, upgrade
+
+
+class Echo:
+    def init(self, args: object) -> None: ...
+    def handle_in(self, message: object, state: object) -> None: ...
+
+
+def test_a_response_has_defaults_for_everything() -> None:
+    response = Response()
+    assert (response.status, response.body, dict(response.headers), response.content_type) == (200, b"", {}, None)
+
+
+@pytest.mark.parametrize("status", [200, 404, 599, HTTPStatus.NOT_FOUND])
+def test_a_status_that_may_be_sent(status: int) -> None:
+    assert Response(status).status == status
+
+
+@pytest.mark.parametrize("status", [0, 100, 101, 199, 600, -200, True, 200.0, "200", None])
+def test_a_status_that_may_not_be_sent(status: Any) -> None:
+    with pytest.raises(ValueError, match="status must be an integer from 200 to 599") as caught:
+        Response(status)
+    assert str(caught.value).endswith(f"not {status!r}")
+
+
+@pytest.mark.parametrize("body", ["text", b"bytes", bytearray(b"bytes"), memoryview(b"bytes"), "", b""])
+def test_a_body_that_may_be_sent(body: Any) -> None:
+    assert Response(200, body).body == body
+
+
+@pytest.mark.parametrize("body", [None, 5, ["a"], {"a": 1}])
+def test_a_body_that_may_not_be_sent(body: Any) -> None:
+    with pytest.raises(TypeError, match=f"body must be str or bytes, not {type(body).__name__}"):
+        Response(200, body)
+
+
+@pytest.mark.parametrize("headers", [{"X-A": "1"}, [("X-A", "1")], Headers({"X-A": "1"})])
+@pytest.mark.parametrize(
+    "make", [lambda headers: Response(headers=headers), lambda headers: upgrade(Echo, headers=headers)]
+)
+def test_headers_are_a_mapping_or_pairs(make: Any, headers: Any) -> None:
+    assert make(headers).headers == Headers([("x-a", "1")])
+
+
+def test_a_response_is_frozen() -> None:
+    with pytest.raises(AttributeError):
+        Response().status = 404  # type: ignore[misc]  # what is tested
+
+
+def test_an_upgrade_says_handler_and_args() -> None:
+    wish = upgrade(Echo, "lobby")
+    assert (wish.handler, wish.args, wish.keywords, wish.subprotocol) == (Echo, "lobby", {}, None)
+
+
+def test_an_upgrade_carries_only_the_options_it_was_given() -> None:
+    assert upgrade(Echo, None, timeout=30, compress=True).keywords == {"timeout": 30, "compress": True}
+
+
+def test_an_upgrade_may_choose_its_subprotocol() -> None:
+    assert upgrade(Echo, subprotocol="chat").subprotocol == "chat"
+
+
+def test_an_option_of_an_upgrade_is_checked_at_once() -> None:
+    with pytest.raises(OptionError, match="timeout must be a positive number of seconds"):
+        upgrade(Echo, timeout=0)
+
+
+@pytest.mark.parametrize("name", ["time_out", "port", "grace", "max_connections"])
+def test_an_upgrade_refuses_what_is_no_option_of_a_connection(name: str) -> None:
+    with pytest.raises(TypeError, match=f"'{name}' is not an option; the options are: cancel_on_disconnect"):
+        upgrade(Echo, **{name: 5})
+
+
+@pytest.mark.parametrize("name", ["fullsweep_after", "max_heap_size", "active_n"])
+def test_an_upgrade_refuses_a_name_from_the_beam(name: str) -> None:
+    with pytest.raises(TypeError, match=f"{name} is not an option here"):
+        upgrade(Echo, **{name: 5})
