@@ -1,0 +1,272 @@
+"""What a handler is: a class, an instance or a module with the callbacks, and what is said of one without."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Coroutine
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from trio_websock.behaviour.handler import BoundHandler, Handler, bind_handler, is_handler
+from trio_websock.behaviour.reasons import Normal
+from trio_websock.behaviour.results import Ok, Push, Result
+from trio_websock.messages import Ping
+
+
+class Plain:
+    def init(self, args: object) -> Ok[object]:
+        return Ok(args)
+
+    def handle_in(self, message: str | bytes, state: object) -> Push[object]:
+        return Push(message, state)
+
+
+class Full(Handler[list[Any], object]):
+    def init(self, args: object) -> Ok[list[Any]]:
+        return Ok([args])
+
+    def handle_in(self, message: str | bytes, state: list[Any]) -> Ok[list[Any]]:
+        return Ok([*state, message])
+
+    def handle_control(self, frame: object, state: list[Any]) -> Ok[list[Any]]:
+        return Ok([*state, frame])
+
+    def handle_info(self, info: object, state: list[Any]) -> Ok[list[Any]]:
+        return Ok([*state, info])
+
+    def terminate(self, reason: object, state: list[Any]) -> list[Any]:
+        return [*state, reason]
+
+
+class Least(Handler[Any, Any]):
+    def init(self, args: object) -> Ok[object]:
+        return Ok(args)
+
+    def handle_in(self, message: str | bytes, state: object) -> Ok[object]:
+        return Ok(state)
+
+
+class Coroutines(Handler[int, object]):
+    async def init(self, args: object) -> Result[int]:
+        return Ok(0)
+
+    async def handle_in(self, message: str | bytes, state: int) -> Result[int]:
+        return Push(message, state + 1)
+
+
+def module_with(**callbacks: object) -> ModuleType:
+    module = ModuleType("chat")
+    vars(module).update(callbacks)
+    return module
+
+
+def init(args: object) -> Ok[object]:
+    return Ok(args)
+
+
+def handle_in(message: str | bytes, state: object) -> Push[object]:
+    return Push(message, state)
+
+
+class Statics:
+    init = staticmethod(init)
+
+    @classmethod
+    def handle_in(cls, message: str | bytes, state: object) -> Push[object]:
+        return Push(message, state)
+
+
+class Dispatching:
+    init = functools.partialmethod(lambda self, extra, args: Ok(args), "extra")
+
+    @functools.singledispatchmethod
+    def handle_in(self, message: object, state: object) -> Ok[object]:
+        return Ok(state)
+
+    @handle_in.register
+    def _(self, message: str, state: object) -> Push[object]:
+        return Push(message, state)
+
+
+class Proxy:
+    def __getattr__(self, name: str) -> object:
+        return getattr(Plain(), name)
+
+
+SHAPES = [
+    pytest.param(Plain, "Plain", id="class"),
+    pytest.param(Plain(), "Plain", id="instance"),
+    pytest.param(module_with(init=init, handle_in=handle_in), "chat", id="module"),
+    pytest.param(SimpleNamespace(init=init, handle_in=handle_in), "SimpleNamespace", id="duck"),
+    pytest.param(Statics, "Statics", id="static and class methods"),
+    pytest.param(Dispatching, "Dispatching", id="partial and dispatching methods"),
+    pytest.param(Proxy(), "Proxy", id="proxy"),
+]
+
+
+def run_sync(coroutine: object) -> object:
+    with pytest.raises(StopIteration) as caught:
+        cast("Coroutine[Any, Any, object]", coroutine).send(None)
+    return caught.value.value
+
+
+@pytest.mark.parametrize(("handler", "name"), SHAPES)
+def test_a_handler_of_any_shape_is_bound_and_named(handler: object, name: str) -> None:
+    assert bind_handler(handler).name == name
+
+
+@pytest.mark.parametrize(("handler", "name"), SHAPES)
+def test_a_handler_of_any_shape_has_callbacks(handler: object, name: str) -> None:
+    callbacks = bind_handler(handler).open()
+    assert (callbacks.init("args"), callbacks.handle_in("a", 1)) == (Ok("args"), Push("a", 1))
+
+
+@pytest.mark.parametrize(("handler", "name"), SHAPES)
+def test_a_handler_of_any_shape_is_told_from_an_application_function(handler: object, name: str) -> None:
+    assert is_handler(handler)
+
+
+@pytest.mark.parametrize("handler", [Full, Full()], ids=["class", "instance"])
+def test_a_handler_may_have_all_five_callbacks(handler: object) -> None:
+    callbacks = bind_handler(handler).open()
+    assert callbacks.handle_control is not None
+    assert callbacks.terminate is not None
+    assert callbacks.init(1) == Ok([1])
+    assert callbacks.handle_in("a", []) == Ok(["a"])
+    assert callbacks.handle_control(Ping(b""), []) == Ok([Ping(b"")])
+    assert callbacks.handle_info("b", []) == Ok(["b"])
+    assert callbacks.terminate(Normal(), []) == [Normal()]
+
+
+def test_callbacks_may_be_coroutines() -> None:
+    callbacks = bind_handler(Coroutines).open()
+    assert (run_sync(callbacks.init(None)), run_sync(callbacks.handle_in("a", 0))) == (Ok(0), Push("a", 1))
+
+
+@pytest.mark.parametrize("handler", [Least, Least(), Plain, Plain(), module_with(init=init, handle_in=handle_in)])
+def test_handle_control_and_terminate_are_optional(handler: object) -> None:
+    callbacks = bind_handler(handler).open()
+    assert (callbacks.handle_control, callbacks.terminate) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("handler", "name"),
+    [
+        pytest.param(Least, "Least", id="Handler subclass"),
+        pytest.param(Least(), "Least", id="instance of one"),
+        pytest.param(Plain, "Plain", id="class"),
+        pytest.param(Plain(), "Plain", id="instance"),
+        pytest.param(module_with(init=init, handle_in=handle_in), "chat", id="module"),
+    ],
+)
+def test_handle_info_is_required_as_soon_as_something_is_sent(handler: object, name: str) -> None:
+    callbacks = bind_handler(handler).open()
+    with pytest.raises(TypeError) as caught:
+        callbacks.handle_info({"a": 1}, 0)
+    assert str(caught.value) == f"handler {name} was sent {{'a': 1}} but has no handle_info"
+
+
+def test_what_a_subclass_leaves_out_does_nothing_when_called_by_hand() -> None:
+    handler = Least()
+    assert (handler.handle_control(Ping(b""), 5), handler.terminate(Normal(), 5)) == (Ok(5), None)
+
+
+def test_a_callback_inherited_from_another_handler_counts() -> None:
+    class Child(Full):
+        pass
+
+    callbacks = bind_handler(Child).open()
+    assert callbacks.handle_control is not None
+    assert callbacks.terminate is not None
+
+
+def test_a_class_gives_each_connection_an_instance_of_its_own() -> None:
+    bound = bind_handler(Plain)
+    first, second = bound.open(), bound.open()
+    assert first.init.__self__ is not second.init.__self__  # type: ignore[attr-defined]  # bound methods
+
+
+def test_an_instance_is_shared_by_all_connections() -> None:
+    handler = Plain()
+    bound = bind_handler(handler)
+    assert {bound.open().init.__self__ for _ in range(2)} == {handler}  # type: ignore[attr-defined]  # bound methods
+
+
+def test_all_callbacks_of_a_connection_belong_to_one_instance() -> None:
+    callbacks = bind_handler(Full).open()
+    assert len({callback.__self__ for callback in callbacks}) == 1  # type: ignore[union-attr]  # bound methods
+
+
+def test_binding_makes_no_instance() -> None:
+    class Counted(Plain):
+        made = 0
+
+        def __init__(self) -> None:
+            Counted.made += 1
+
+    bind_handler(Counted)
+    assert Counted.made == 0
+
+
+@pytest.mark.parametrize(
+    ("handler", "missing"),
+    [
+        pytest.param(type("Empty", (), {}), "Empty has no init and no handle_in", id="class without any"),
+        pytest.param(type("Empty", (), {})(), "Empty has no init and no handle_in", id="instance without any"),
+        pytest.param(ModuleType("empty"), "empty has no init and no handle_in", id="module without any"),
+        pytest.param(type("Mute", (), {"init": init}), "Mute has no handle_in", id="class without handle_in"),
+        pytest.param(type("Late", (), {"handle_in": handle_in}), "Late has no init", id="class without init"),
+        pytest.param(module_with(init=init), "chat has no handle_in", id="module without handle_in"),
+        pytest.param(type("Sub", (Handler,), {"init": init}), "Sub has no handle_in", id="subclass without handle_in"),
+        pytest.param(type("Sub", (Handler,), {}), "Sub has no init and no handle_in", id="subclass without any"),
+        pytest.param(Handler, "Handler has no init and no handle_in", id="Handler itself"),
+        pytest.param(type("Nil", (Plain,), {"init": None}), "Nil has no init", id="None in its place"),
+        pytest.param(None, "NoneType has no init and no handle_in", id="None"),
+    ],
+)
+def test_a_handler_that_lacks_a_required_callback_is_refused(handler: object, missing: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        bind_handler(handler)
+    assert str(caught.value) == f"handler {missing}"
+
+
+@pytest.mark.parametrize("callback", ["init", "handle_in", "handle_control", "handle_info", "terminate"])
+@pytest.mark.parametrize("shape", [lambda handler: handler, lambda handler: handler()], ids=["class", "instance"])
+def test_a_callback_that_cannot_be_called_is_refused(shape: Any, callback: str) -> None:
+    handler = type("Broken", (Plain,), {callback: 5})
+    with pytest.raises(TypeError) as caught:
+        bind_handler(shape(handler))
+    assert str(caught.value) == f"{callback} of handler Broken is not callable: 5"
+
+
+def test_callables_of_any_kind_may_be_callbacks() -> None:
+    handler = SimpleNamespace(init=functools.partial(init), handle_in=handle_in, terminate=print)
+    callbacks = bind_handler(handler).open()
+    assert (callbacks.init(5), callbacks.terminate) == (Ok(5), print)
+
+
+@pytest.mark.parametrize(
+    "candidate", [init, lambda request: None, functools.partial(init), print, None, 5, SimpleNamespace()]
+)
+def test_an_application_function_is_no_handler(candidate: object) -> None:
+    assert not is_handler(candidate)
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        type("Empty", (), {}),
+        ModuleType("empty"),
+        SimpleNamespace(init=init),
+        SimpleNamespace(handle_in=handle_in),
+        Full(),
+    ],
+)
+def test_what_is_meant_as_a_handler_is_told_so_even_if_incomplete(candidate: object) -> None:
+    assert is_handler(candidate)
+
+
+def test_bind_handler_gives_a_bound_handler() -> None:
+    assert isinstance(bind_handler(Plain), BoundHandler)
