@@ -26,7 +26,7 @@ _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 # What says where a response ends, or what the connection is from now on, is the server's to say.
-_RESPONSE_FIELDS = frozenset({"content-length", "transfer-encoding", "upgrade"})
+_RESPONSE_FIELDS = frozenset({"content-length", "transfer-encoding"})
 _SWITCH_FIELDS = frozenset(
     {
         "connection",
