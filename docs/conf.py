@@ -31,7 +31,8 @@ def mark_contract(app: object, what: str, name: str, thing: object, options: obj
         word, colon, rest = line.partition(":")
         is_contract = colon and word in {"Checkpoint", "Cancelled", "Source"}
         marked += ["", f":{word}:{rest}"] if is_contract else [line]
-    lines[:] = marked
+    # Of an attribute's first line, napoleon takes all before a colon for its type; it does so with the first line only.
+    lines[:] = ["", *marked] if what in {"attribute", "property"} else marked
 
 
 def setup(app: Sphinx) -> None:
