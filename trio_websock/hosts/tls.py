@@ -9,8 +9,6 @@ import ssl
 from collections.abc import Iterable
 from typing import final
 
-import trio
-
 from ..errors import ConnectionLost
 from .wire import RECEIVE_SIZE, Wire
 
@@ -72,8 +70,7 @@ class TlsWire(Wire):
         await self._send_records()
 
     async def receive(self) -> bytes:
-        if self._has_records():
-            await trio.lowlevel.checkpoint()  # the one below may not be reached
+        # What came together with the end of the handshake is had at once; all else takes a checkpoint.
         while True:
             data = self._decrypt()
             if data is not None:

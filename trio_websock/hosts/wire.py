@@ -114,13 +114,14 @@ class SocketWire(Wire):
     async def receive(self) -> bytes:
         # A read that filled its buffer has more behind it; all others would only be told to wait. Either way the
         # scheduler gets its turn and cancellation is seen.
+        self._check_open()
         try:
             await (trio.lowlevel.checkpoint() if self._is_full else trio.lowlevel.wait_readable(self._fd))
             while True:
                 try:
                     data = self._socket.recv(RECEIVE_SIZE)
                     break
-                except BlockingIOError:
+                except BlockingIOError:  # somebody else's wake-up
                     await trio.lowlevel.wait_readable(self._fd)
         except (OSError, trio.ClosedResourceError) as exc:
             raise ConnectionLost(f"nothing more can be read: {exc}") from exc
@@ -128,6 +129,10 @@ class SocketWire(Wire):
         self._is_full = size == RECEIVE_SIZE
         self.received_size += size
         return data
+
+    def _check_open(self) -> None:
+        if self._fd < 0:
+            raise ConnectionLost("closed at this end")
 
     def write_nowait(self, chunks: Iterable[bytes]) -> None:
         if self._fd < 0:
@@ -147,6 +152,7 @@ class SocketWire(Wire):
         return True
 
     async def flush_some(self) -> None:
+        self._check_open()
         try:
             await trio.lowlevel.wait_writable(self._fd)
             self._drop_sent(self._send_chunks())

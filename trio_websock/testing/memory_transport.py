@@ -7,11 +7,11 @@ be asked what was done to it. Knows nothing of frames.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import final
 
 import trio
 
+from ..behaviour.reasons import Error, Remote
 from ..errors import ConnectionLost
 from ..messages import Outgoing
 from ..transport import Arrival, Transport
@@ -97,7 +97,7 @@ class MemoryTransport(Transport):
         self.flush_nowait()
 
     async def wait_closed(self) -> None:
-        while not any(not isinstance(arrival, str | bytes) for arrival in self._arrivals) and not self.is_closed:
+        while not any(isinstance(arrival, Remote | Error) for arrival in self._arrivals) and not self.is_closed:
             await self._changed.wait()
         await trio.lowlevel.checkpoint()
 
@@ -116,8 +116,3 @@ class MemoryTransport(Transport):
     def _notify(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
-
-
-def texts(transport: MemoryTransport) -> Iterable[str]:
-    """The text messages the peer has taken."""
-    return [payload.decode() for opcode, payload in transport.taken if opcode == 1]

@@ -1,0 +1,151 @@
+"""TLS between two wires: real certificates, real records."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import pytest
+import trio
+import trustme
+from trio.testing import wait_all_tasks_blocked
+
+from trio_websock import ConnectionLost
+from trio_websock.hosts.tls import TlsWire
+from trio_websock.hosts.wire import SocketWire
+
+
+@pytest.fixture(scope="module")
+def contexts():
+    """A server's context, and one of a client that trusts it."""
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+@pytest.fixture
+async def raw(contexts):
+    """Both ends before the handshake, and the sockets below."""
+    ours, theirs = socket.socketpair()
+    server = TlsWire(SocketWire(ours), contexts[0], server_side=True)
+    inner = SocketWire(theirs)
+    client = TlsWire(inner, contexts[1], server_side=False, server_hostname="localhost")
+    yield server, client, inner
+    server.abort()
+    client.abort()
+
+
+@pytest.fixture
+async def pair(raw):
+    server, client, inner = raw
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.handshake)
+        nursery.start_soon(client.handshake)
+    return server, client, inner
+
+
+async def test_bytes_pass_both_ways(pair):
+    server, client, _ = pair
+    await client.send_all([b"to the ", b"server"])
+    assert await server.receive() == b"to the server"
+    await server.send_all([b"to the client"])
+    assert await client.receive() == b"to the client"
+    assert server.received_size == 13
+    assert server.scheme == "https"
+    assert server.client is None
+
+
+async def test_large_output_passes_whole(pair, nursery):
+    server, client, _ = pair
+    data = bytes(range(256)) * 8192
+    nursery.start_soon(server.send_all, [data])
+    received = bytearray()
+    while len(received) < len(data):
+        received += await client.receive()
+    assert received == data
+
+
+async def test_cancelled_flush_tears_no_record(pair, nursery):
+    server, client, _ = pair
+    data = bytes(range(256)) * 16384
+    server.write_nowait([data])
+    assert not server.flush_nowait()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await server.flush_some()
+    nursery.start_soon(server.send_all, [b"and more"])
+    received = bytearray()
+    while len(received) < len(data) + 8:
+        received += await client.receive()
+    assert received == data + b"and more"
+    assert server.unsent_size == 0
+
+
+async def test_close_notify_is_the_end_of_the_stream(pair):
+    server, client, _ = pair
+    await client.aclose()
+    assert await server.receive() == b""
+
+
+async def test_end_is_told_while_reading_goes_on(pair):
+    server, client, _ = pair
+    server.send_eof_nowait()
+    assert await client.receive() == b""
+
+
+async def test_stream_cut_off_without_close_notify_is_a_lost_connection(pair):
+    server, _, inner = pair
+    await inner.aclose()
+    with pytest.raises(ConnectionLost):
+        await server.receive()
+
+
+async def test_bytes_before_a_broken_record_are_still_received(pair):
+    server, client, inner = pair
+    client.write_nowait([b"good"])
+    inner.write_nowait([b"this is no record, and longer than the head of one"])
+    client.flush_nowait()
+    assert await server.receive() == b"good"
+    with pytest.raises(ConnectionLost):
+        await server.receive()
+
+
+async def test_plain_text_instead_of_a_handshake_is_a_lost_connection(raw):
+    server, _, inner = raw
+    inner.write_nowait([b"GET / HTTP/1.1\r\n\r\n"])
+    inner.flush_nowait()
+    with pytest.raises(ConnectionLost, match="TLS handshake failed"):
+        await server.handshake()
+
+
+async def test_untrusted_certificate_is_a_lost_connection_for_both(contexts):
+    ours, theirs = socket.socketpair()
+    server = TlsWire(SocketWire(ours), contexts[0], server_side=True)
+    stranger = ssl.create_default_context()
+    client = TlsWire(SocketWire(theirs), stranger, server_side=False, server_hostname="localhost")
+    refused = []
+
+    async def shake(wire):
+        try:
+            await wire.handshake()
+            await wire.receive()  # with TLS 1.3 the server learns of it only now
+        except ConnectionLost as exc:
+            refused.append(exc)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shake, server)
+        nursery.start_soon(shake, client)
+    assert len(refused) == 2
+    server.abort()
+    client.abort()
+
+
+async def test_nothing_is_sent_behind_the_end(pair):
+    server, client, _ = pair
+    server.send_eof_nowait()
+    server.write_nowait([b"late"])
+    await wait_all_tasks_blocked()
+    assert await client.receive() == b""

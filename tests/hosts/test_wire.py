@@ -1,0 +1,262 @@
+"""Bytes in and out of real sockets and streams: nothing torn, nothing lost."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import trio
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+
+from trio_websock import ConnectionLost
+from trio_websock.hosts.wire import RECEIVE_SIZE, SocketWire, StreamWire, wire_for
+
+
+@pytest.fixture
+async def pair():
+    """A wire and the plain socket at its other end."""
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    wire = SocketWire(ours)
+    yield wire, theirs
+    wire.abort()
+    theirs.close()
+
+
+def fill(wire):
+    """Queue more than the kernel takes; what was queued."""
+    data = bytes(range(256)) * 16384
+    wire.write_nowait([data])
+    assert not wire.flush_nowait()
+    return data
+
+
+def read_all(theirs):
+    chunks = []
+    while True:
+        try:
+            chunk = theirs.recv(1 << 20)
+        except BlockingIOError:
+            return b"".join(chunks)
+        if not chunk:
+            return b"".join(chunks)
+        chunks.append(chunk)
+
+
+async def read_while(theirs, wire):
+    """Read at the other end until ``wire`` has nothing left."""
+    chunks = []
+    while not wire.flush_nowait():
+        chunks.append(read_all(theirs))
+        await wire.flush_some()
+    return b"".join([*chunks, read_all(theirs)])
+
+
+async def test_received_bytes_are_those_sent_and_counted(pair):
+    wire, theirs = pair
+    theirs.send(b"hello")
+    assert await wire.receive() == b"hello"
+    assert wire.received_size == 5
+
+
+async def test_end_of_the_stream_is_empty(pair):
+    wire, theirs = pair
+    theirs.close()
+    assert await wire.receive() == b""
+
+
+async def test_reset_is_a_lost_connection():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        wire = SocketWire(listener.accept()[0])
+        SocketWire(theirs).abort()
+        with pytest.raises(ConnectionLost):
+            await wire.receive()
+        await wire.aclose()
+
+
+async def test_always_readable_socket_lets_other_tasks_run(pair):
+    wire, theirs = pair
+    theirs.send(b"x" * RECEIVE_SIZE * 2)
+    async with trio.open_nursery() as nursery:
+        turns = []
+        nursery.start_soon(count_turns, turns)
+        await wire.receive()
+        await wire.receive()
+        assert turns
+        nursery.cancel_scope.cancel()
+
+
+async def count_turns(turns):
+    while True:
+        turns.append(1)
+        await trio.lowlevel.checkpoint()
+
+
+async def test_small_chunks_leave_together_and_in_order(pair):
+    wire, theirs = pair
+    wire.write_nowait([b"a", b"b"])
+    wire.write_nowait([b"c"])
+    assert wire.unsent_size == 3
+    assert wire.flush_nowait()
+    assert read_all(theirs) == b"abc"
+
+
+async def test_large_and_small_chunks_keep_their_order(pair):
+    wire, theirs = pair
+    chunks = [b"head", b"x" * 200_000, b"", b"head", b"y" * 200_000]
+    wire.write_nowait(chunks)
+    assert await read_while(theirs, wire) == b"".join(chunks)
+
+
+async def test_cancelled_wait_loses_and_repeats_nothing(pair):
+    wire, theirs = pair
+    data = fill(wire)
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await wire.flush_some()
+    assert scope.cancelled_caught
+    assert await read_while(theirs, wire) == data
+
+
+async def test_flush_to_a_peer_that_is_gone_is_a_lost_connection(pair):
+    wire, theirs = pair
+    fill(wire)
+    theirs.close()
+    with pytest.raises(ConnectionLost):
+        while True:
+            await wire.flush_some()
+    assert wire.unsent_size == 0
+
+
+async def test_output_to_a_peer_that_is_gone_is_forgotten(pair):
+    wire, theirs = pair
+    theirs.close()
+    wire.write_nowait([b"x"])
+    assert wire.flush_nowait()
+
+
+async def test_send_all_waits_until_everything_is_taken(pair, nursery):
+    wire, theirs = pair
+    received = []
+
+    async def read():
+        while len(b"".join(received)) < 1 << 22:
+            await trio.lowlevel.wait_readable(theirs)
+            received.append(read_all(theirs))
+
+    nursery.start_soon(read)
+    await wire.send_all([b"z" * (1 << 22)])
+    assert wire.unsent_size == 0
+
+
+async def test_end_is_told_while_reading_goes_on(pair):
+    wire, theirs = pair
+    wire.send_eof_nowait()
+    assert theirs.recv(1) == b""
+    theirs.send(b"still here")
+    assert await wire.receive() == b"still here"
+
+
+async def test_abort_frees_a_waiting_reader_and_may_be_repeated(pair, nursery):
+    wire, _ = pair
+    lost = []
+
+    async def read():
+        try:
+            await wire.receive()
+        except ConnectionLost as exc:
+            lost.append(exc)
+
+    nursery.start_soon(read)
+    await wait_all_tasks_blocked()
+    wire.abort()
+    wire.abort()
+    await wait_all_tasks_blocked()
+    assert lost
+
+
+async def test_nothing_is_queued_on_a_closed_wire(pair):
+    wire, _ = pair
+    await wire.aclose()
+    wire.write_nowait([b"x"])
+    wire.send_eof_nowait()
+    assert wire.flush_nowait()
+    with pytest.raises(ConnectionLost):
+        await wire.receive()
+
+
+async def test_abort_resets_a_tcp_connection():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        wire = SocketWire(listener.accept()[0])
+        assert wire.client == theirs.getsockname()
+        assert wire.peer == "{}:{}".format(*theirs.getsockname())
+        wire.abort()
+        with pytest.raises(ConnectionResetError):
+            theirs.recv(1)
+        theirs.close()
+
+
+async def test_socket_stream_gives_up_its_socket():
+    ours, theirs = socket.socketpair()
+    wire = wire_for(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+    assert isinstance(wire, SocketWire)
+    assert wire.peer == "local peer"
+    theirs.send(b"x")
+    assert await wire.receive() == b"x"
+    await wire.aclose()
+    theirs.close()
+
+
+# Any other stream
+
+
+@pytest.fixture
+def stream_pair():
+    ours, theirs = memory_stream_pair()
+    return wire_for(ours), theirs
+
+
+async def test_stream_carries_bytes_both_ways(stream_pair):
+    wire, theirs = stream_pair
+    assert isinstance(wire, StreamWire)
+    await theirs.send_all(b"in")
+    assert await wire.receive() == b"in"
+    await wire.send_all([b"o", b"ut"])
+    assert await theirs.receive_some() == b"out"
+
+
+async def test_broken_stream_is_a_lost_connection(stream_pair):
+    wire, theirs = stream_pair
+    await theirs.aclose()
+    with pytest.raises(ConnectionLost):
+        await wire.send_all([b"x"])
+    await wire.aclose()
+    with pytest.raises(ConnectionLost):
+        await wire.receive()
+
+
+async def test_cancelled_flush_breaks_a_stream_instead_of_tearing_a_frame(stream_pair):
+    wire, theirs = stream_pair
+    wire.write_nowait([b"frame"])
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await wire.flush_some()
+    wire.write_nowait([b"next"])
+    assert wire.flush_nowait()
+    await wire.aclose()
+    assert await theirs.receive_some() == b""
+
+
+async def test_flush_of_nothing_is_a_checkpoint(stream_pair):
+    wire, _ = stream_pair
+    with trio.testing.assert_checkpoints():
+        await wire.flush_some()
+
+
+async def test_aborted_stream_is_closed(stream_pair):
+    wire, theirs = stream_pair
+    wire.send_eof_nowait()
+    wire.abort()
+    assert await theirs.receive_some() == b""
