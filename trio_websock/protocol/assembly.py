@@ -119,6 +119,7 @@ class Assembler:
 
         Raises:
             InvalidPayload: broken deflate data.
+            PolicyViolation: deflate streams without number.
             UnicodeDecodeError: text that cannot become valid UTF-8; the machine gives the fault its name.
             MessageTooBig: the message inflates to more than its limit.
         """

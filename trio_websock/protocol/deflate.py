@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, final
 
-from ..errors import InvalidPayload, RemoteError
+from ..errors import InvalidPayload, PolicyViolation, RemoteError
 from .frames import Role
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ _MIN_ZLIB_WINDOW_BITS = 9
 
 # What a flush leaves at the end of a message; it does not travel, RFC 7692 §7.2.1.
 _TAIL = b"\x00\x00\xff\xff"
+# A sender ends a stream now and then, if it ever does; a new one costs us far more than the two bytes it may cost the
+# peer, so that one message must not hold any number of them.
+_MAX_STREAMS = 1024
 # An empty message, RFC 7692 §7.2.3.6. zlib's flush writes nothing if nothing came since the last one.
 _EMPTY = b"\x00"
 
@@ -296,7 +299,16 @@ class PerMessageDeflate:
     Source: RFC 7692 §7.2.
     """
 
-    __slots__ = ("_deflater", "_in_stream", "_inflater", "_keep_deflater", "_keep_inflater", "_parameters", "_wbits")
+    __slots__ = (
+        "_deflater",
+        "_in_stream",
+        "_inflater",
+        "_keep_deflater",
+        "_keep_inflater",
+        "_parameters",
+        "_streams",
+        "_wbits",
+    )
 
     def __init__(self, parameters: DeflateParameters, role: Role) -> None:
         server = (parameters.server_max_window_bits, not parameters.server_no_context_takeover)
@@ -309,6 +321,7 @@ class PerMessageDeflate:
         self._deflater: _Deflater | None = None
         self._inflater: _Inflater | None = None
         self._in_stream = False  # whether bytes of the present message went into the present inflater
+        self._streams = 0  # that ended in the present message
 
     def compress(self, payload: bytes) -> bytes:
         """One whole message, as it travels.
@@ -338,6 +351,7 @@ class PerMessageDeflate:
 
         Raises:
             InvalidPayload: broken deflate data.
+            PolicyViolation: too many streams in one message.
 
         Source: RFC 7692 §7.2.2.
         """
@@ -351,12 +365,13 @@ class PerMessageDeflate:
             raise InvalidPayload(f"compressed data came that does not inflate: {exc}", "RFC 7692 §7.2.2") from exc
         if last:
             self._in_stream = False
+            self._streams = 0
             if not self._keep_inflater:
                 self._inflater = None
         return inflated
 
     def _inflate(self, data: bytes, last: bool, max_length: int) -> bytes:
-        """Inflate one deflate stream after the other.
+        """Inflate one deflate stream after the other; ``max_length`` 0 is no limit.
 
         A block with BFINAL set ends a stream; what follows it, in this message or the next, is a new one (§7.2.3.4).
         """
@@ -366,12 +381,16 @@ class PerMessageDeflate:
                 self._inflater = zlib.decompressobj(self._wbits[1])
             inflater = self._inflater
             inflated += inflater.decompress(data, max_length and max_length - len(inflated))
-            if not inflater.eof:
+            if not inflater.eof or (max_length and len(inflated) == max_length):
                 break
-            self._inflater = None
+            self._end_stream()
             # A stream that ended on the last byte of the message leaves the tail alone; it begins nothing.
             data = b"" if last and inflater.unused_data == _TAIL else inflater.unused_data
             self._in_stream = bool(data)
-            if max_length and len(inflated) >= max_length:
-                break
         return inflated
+
+    def _end_stream(self) -> None:
+        self._inflater = None
+        self._streams += 1
+        if self._streams > _MAX_STREAMS:
+            raise PolicyViolation(f"more than {_MAX_STREAMS} deflate streams came in one message", "RFC 7692 §7.2.3.4")

@@ -30,8 +30,8 @@ _KEY_SIZE = 16  # bytes, once decoded; §4.1
 _UPGRADE_HEADERS = {"Connection": "upgrade", "Upgrade": "websocket"}
 
 _HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]+"
-_HOST_HEADER = re.compile(rf"({_HOST})(?::(\d{{0,5}}))?")
-_ORIGIN = re.compile(rf"([A-Za-z][A-Za-z0-9+\-.]*)://({_HOST})(?::(\d{{0,5}}))?")
+_HOST_HEADER = re.compile(rf"({_HOST})(?::([0-9]{{0,5}}))?")
+_ORIGIN = re.compile(rf"([A-Za-z][A-Za-z0-9+\-.]*)://({_HOST})(?::([0-9]{{0,5}}))?")
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
