@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from trio_websock import errors
@@ -21,6 +23,7 @@ from trio_websock.errors import (
     UpgradeRefused,
     WebSockError,
     WriteTimeout,
+    describe,
 )
 
 
@@ -110,3 +113,48 @@ def test_a_refusal_keeps_its_own_copy_of_the_headers() -> None:
 def test_a_refusal_without_headers_shares_none_with_another() -> None:
     UpgradeRefused(400, "no").headers["X"] = "y"
     assert UpgradeRefused(400, "no").headers == {}
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise KeyError("no words")
+
+
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", [None, 5, "a", b"a", [1, "b"], "x" * 198])
+def test_a_value_is_described_by_its_repr(value: object) -> None:
+    assert describe(value) == repr(value)
+
+
+@pytest.mark.parametrize("value", ["x" * 199, b"x" * 100_000, list(range(1000))], ids=["str", "bytes", "list"])
+def test_the_description_of_a_large_value_is_cut(value: object) -> None:
+    assert describe(value) == repr(value)[:200] + "…"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        pytest.param(Unspeakable(), "<Unspeakable whose repr raises KeyError>", id="broken repr"),
+        pytest.param(10**5000, "<int whose repr raises ValueError>", id="huge number"),
+        pytest.param(nested(100_000), "<list whose repr raises RecursionError>", id="deep list"),
+    ],
+)
+def test_a_value_that_cannot_be_shown_is_named_by_its_type(value: object, words: str) -> None:
+    assert describe(value) == words
+
+
+def test_an_error_about_a_value_without_a_repr_is_still_that_error() -> None:
+    error = ResultError("Chat", "init", Unspeakable(), "Ok or Push")
+    assert "returned <Unspeakable whose repr raises KeyError>: expected" in str(error)
+
+
+def test_an_option_error_about_a_value_without_a_repr_is_still_one() -> None:
+    assert str(OptionError("timeout", Unspeakable(), "a number")).endswith(
+        "not <Unspeakable whose repr raises KeyError>"
+    )

@@ -42,7 +42,19 @@ __all__ = [
     "UpgradeRefused",
     "WebSockError",
     "WriteTimeout",
+    "describe",
 ]
+
+MAX_DESCRIPTION = 200  # characters of a stranger's value in the text of an error
+
+
+def describe(value: object) -> str:
+    """``repr(value)`` for the text of an error: cut to about two lines, and never an exception itself."""
+    try:
+        text = repr(value)
+    except Exception as exc:  # whatever is wrong with the value, the error about it has to come through
+        return f"<{type(value).__name__} whose repr raises {type(exc).__name__}>"
+    return text if len(text) <= MAX_DESCRIPTION else f"{text[:MAX_DESCRIPTION]}…"
 
 
 class WebSockError(Exception):
@@ -63,7 +75,7 @@ class OptionError(LocalError, ValueError):
     """
 
     def __init__(self, option: str, value: object, expected: str) -> None:
-        super().__init__(f"{option} must be {expected}, not {value!r}")
+        super().__init__(f"{option} must be {expected}, not {describe(value)}")
         self.option = option
         self.value = value
         self.expected = expected
@@ -84,7 +96,7 @@ class ResultError(LocalError):
     """
 
     def __init__(self, handler: str, callback: str, value: object, expected: str) -> None:
-        super().__init__(f"{handler}.{callback} returned {value!r}: expected {expected}")
+        super().__init__(f"{handler}.{callback} returned {describe(value)}: expected {expected}")
         self.handler = handler
         self.callback = callback
         self.value = value

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias, Union
 
 from .codes import Opcode
-from .errors import MessageError
+from .errors import MessageError, describe
 
 __all__ = [
     "MAX_CONTROL_PAYLOAD",
@@ -98,7 +98,7 @@ def _encode_any(message: Message, validate_utf8: bool) -> Outgoing:
         return Opcode.BINARY, bytes(message)
     opcode = _OPCODES.get(type(message))
     if opcode is None:
-        raise MessageError(f"{message!r} is not a message: expected str, bytes, Text, Binary, Ping or Pong")
+        raise MessageError(f"{describe(message)} is not a message: expected str, bytes, Text, Binary, Ping or Pong")
     payload = _join_payload(message.payload, validate_utf8)
     if opcode is Opcode.TEXT:
         _check_text(message.payload, payload, validate_utf8)
@@ -117,7 +117,7 @@ def _join_payload(payload: Payload, validate_utf8: bool) -> bytes:
         return b""
     if isinstance(payload, (list, tuple)):
         return b"".join([_join_payload(part, validate_utf8) for part in payload])
-    raise MessageError(f"{payload!r} is not a payload: expected str, bytes-like, None or a list of those")
+    raise MessageError(f"{describe(payload)} is not a payload: expected str, bytes-like, None or a list of those")
 
 
 def _encode_text(text: str, validate_utf8: bool) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from array import array
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -303,3 +303,26 @@ def reason_told(result: Stop[Any]) -> Reason:
 )
 def test_terminate_is_told_by_the_reason_whatever_the_close(reason: object, told: Reason, close: Any) -> None:
     assert reason_told(Stop(reason, 0, close)) == told
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise KeyError("no words")
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        pytest.param(Unspeakable(), id="not a result"),
+        pytest.param(Push(cast("Any", Unspeakable()), 0), id="a bad message"),
+        pytest.param(Push(Text(cast("Any", Unspeakable())), 0), id="a bad payload"),
+        pytest.param(Stop(NORMAL, 0, cast("Any", Unspeakable())), id="a bad close"),
+        pytest.param(Stop(NORMAL, 0, (1000, cast("Any", Unspeakable()))), id="a bad close text"),
+    ],
+)
+def test_a_bad_result_without_a_repr_is_a_result_error_all_the_same(result: object) -> None:
+    assert refusal_of(result).value is result
+
+
+def test_an_error_does_not_repeat_a_large_result() -> None:
+    assert len(str(refusal_of(Push(["x" * 10**6, 5], 0)))) < 500  # type: ignore[list-item]  # what is tested

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias, cast, final
 
 from ..codes import is_sendable
-from ..errors import MessageError, ResultError
+from ..errors import MessageError, ResultError, describe
 from ..messages import Message, Outgoing, encode_message
 from .reasons import Close, Reason, stop_outcome
 from .results import CloseDetail, Messages, Ok, Push, Reply, Stop
@@ -89,7 +89,7 @@ class Enforcer:
 def _check_close(detail: CloseDetail) -> Close:
     code, text = detail if isinstance(detail, tuple) and len(detail) == 2 else (detail, None)
     if not isinstance(code, int) or isinstance(code, bool):
-        raise MessageError(f"close {detail!r} is neither a code nor (code, text)")
+        raise MessageError(f"close {describe(detail)} is neither a code nor (code, text)")
     if not is_sendable(code):
         raise MessageError(f"close code {code} may not be sent: allowed are 1000-1003, 1007-1014 and 3000-4999")
     payload = _encode_close_text(text)
@@ -110,4 +110,4 @@ def _encode_close_text(text: object) -> bytes:
             return payload
     except UnicodeError as exc:
         raise MessageError(f"close text is not UTF-8: {exc}") from exc
-    raise MessageError(f"close text {text!r} is not str, bytes or None")
+    raise MessageError(f"close text {describe(text)} is not str, bytes or None")

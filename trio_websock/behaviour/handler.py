@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar, final
 
+from ..errors import describe
 from ..messages import Ping, Pong
 from .reasons import Reason
 from .results import Ok, Result
@@ -158,7 +159,7 @@ def _defines(handler: object, name: str) -> bool:
 
 
 def _missing_handle_info(handler: object, info: object) -> TypeError:
-    return TypeError(f"handler {_name_of(handler)} was sent {info!r} but has no handle_info")
+    return TypeError(f"handler {_name_of(handler)} was sent {describe(info)} but has no handle_info")
 
 
 def _refuse_info(handler: object) -> Callable[[Any, Any], Any]:
