@@ -215,3 +215,41 @@ def test_a_message_is_a_frozen_value(wrapper: Any) -> None:
 
 def test_messages_of_different_kinds_are_never_equal() -> None:
     assert len({wrapper(b"") for wrapper in WRAPPERS}) == 4
+
+
+def released() -> memoryview:
+    view = memoryview(b"abc")
+    view.release()
+    return view
+
+
+@pytest.mark.parametrize(
+    "message", [released(), *[wrapper(released()) for wrapper in WRAPPERS], Text(["a", released()])]
+)
+def test_a_memoryview_that_was_released_is_refused(message: Any) -> None:
+    with pytest.raises(MessageError, match="bytes cannot be read: operation forbidden on released memoryview"):
+        encode_message(message)
+
+
+@pytest.mark.parametrize("wrapper", [Text, Binary])
+@pytest.mark.parametrize(
+    "grow", [lambda iodata: [iodata, "x"], lambda iodata: ["x", iodata], lambda iodata: ("x", iodata)]
+)
+def test_iodata_may_be_as_deep_as_it_is_long(grow: Any, wrapper: Any) -> None:
+    iodata: Any = []
+    for _ in range(20_000):
+        iodata = grow(iodata)
+    assert encode_message(wrapper(iodata))[1] == b"x" * 20_000
+
+
+def test_one_list_may_stand_in_a_payload_many_times() -> None:
+    part = ["a", ["b"]]
+    assert encode_message(Text([part, part, [part]]))[1] == b"ababab"
+
+
+@pytest.mark.parametrize("wrap", [lambda payload: payload, lambda payload: ["a", (payload,)]], ids=["itself", "deeper"])
+def test_a_list_that_contains_itself_is_refused(wrap: Any) -> None:
+    payload: list[Any] = ["a"]
+    payload.append(wrap(payload))
+    with pytest.raises(MessageError, match="a payload contains itself"):
+        encode_message(Text(payload))

@@ -95,7 +95,7 @@ def _encode_any(message: Message, validate_utf8: bool) -> Outgoing:
     if isinstance(message, str):
         return Opcode.TEXT, _encode_text(message, validate_utf8)
     if isinstance(message, _BYTES_LIKE):
-        return Opcode.BINARY, bytes(message)
+        return Opcode.BINARY, _copy_bytes(message)
     opcode = _OPCODES.get(type(message))
     if opcode is None:
         raise MessageError(f"{describe(message)} is not a message: expected str, bytes, Text, Binary, Ping or Pong")
@@ -109,15 +109,41 @@ def _encode_any(message: Message, validate_utf8: bool) -> Outgoing:
 
 
 def _join_payload(payload: Payload, validate_utf8: bool) -> bytes:
-    if isinstance(payload, str):
-        return _encode_text(payload, validate_utf8)
-    if isinstance(payload, _BYTES_LIKE):
-        return bytes(payload)
-    if payload is None:
+    if not isinstance(payload, (list, tuple)):
+        return _encode_part(payload, validate_utf8)
+    # No recursion: iodata grown as ``data = [data, more]`` is as deep as it is long. What is open is kept by identity,
+    # innermost last, so that a list within itself is noticed.
+    parts: list[bytes] = []
+    unfinished = {id(payload): iter(payload)}
+    while unfinished:
+        identity, rest = unfinished.popitem()
+        for part in rest:
+            if isinstance(part, (list, tuple)):
+                unfinished[identity] = rest
+                if id(part) in unfinished:
+                    raise MessageError("a payload contains itself: expected lists that come to an end")
+                unfinished[id(part)] = iter(part)
+                break
+            parts.append(_encode_part(part, validate_utf8))
+    return b"".join(parts)
+
+
+def _encode_part(part: Payload, validate_utf8: bool) -> bytes:
+    if isinstance(part, str):
+        return _encode_text(part, validate_utf8)
+    if isinstance(part, _BYTES_LIKE):
+        return _copy_bytes(part)
+    if part is None:
         return b""
-    if isinstance(payload, (list, tuple)):
-        return b"".join([_join_payload(part, validate_utf8) for part in payload])
-    raise MessageError(f"{describe(payload)} is not a payload: expected str, bytes-like, None or a list of those")
+    raise MessageError(f"{describe(part)} is not a payload: expected str, bytes-like, None or a list of those")
+
+
+def _copy_bytes(data: bytes | bytearray | memoryview) -> bytes:
+    """``data`` as bytes that nobody can change any more; bytes themselves are not copied."""
+    try:
+        return bytes(data)
+    except ValueError as exc:
+        raise MessageError(f"bytes cannot be read: {exc}") from exc
 
 
 def _encode_text(text: str, validate_utf8: bool) -> bytes:
