@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from trio_websock import Ok, Push, Request, StateError, current_connection
+from trio_websock import NORMAL, Ok, Push, Remote, Request, Shutdown, StateError, Stop, current_connection
 from trio_websock.testing.connection import open_test_connection
 
 
@@ -67,3 +67,52 @@ async def test_counters_count_what_arrived(autojump_clock):
 async def test_repr_names_handler_and_peer(autojump_clock):
     async with open_test_connection(Seeing) as peer:
         assert repr(peer.connection) == f"<Connection {peer.connection.id} of Seeing with a test>"
+
+
+# The end, seen by another task
+
+
+async def test_other_tasks_learn_of_the_end_and_its_reason(autojump_clock, nursery):
+    reasons = []
+
+    async def monitor():
+        reasons.append(await peer.connection.wait_ended())
+
+    async with open_test_connection(Seeing) as peer:
+        nursery.start_soon(monitor)
+        await peer.close(3000, "done")
+        assert reasons == [Remote(3000, "done")]
+        assert await peer.connection.wait_ended() == Remote(3000, "done")
+
+
+async def test_end_is_told_when_terminate_has_run(autojump_clock):
+    class Slow(Seeing):
+        async def terminate(self, reason, connection):
+            assert connection.reason is None
+            await trio.sleep(3)
+
+    async with open_test_connection(Slow) as peer:
+        start = trio.current_time()
+        await peer.close()
+        await peer.connection.wait_ended()
+        assert trio.current_time() == start + 3
+
+
+async def test_cancelled_connection_ends_as_a_shutdown(autojump_clock):
+    async with open_test_connection(Seeing) as peer:
+        pass
+    assert peer.connection.reason == Shutdown()
+
+
+async def test_items_the_handler_never_got_are_kept(autojump_clock):
+    class Stopping(Seeing):
+        async def handle_info(self, info, state):
+            await trio.sleep(1)
+            return Stop(NORMAL, state)
+
+    async with open_test_connection(Stopping, mailbox_size=2) as peer:
+        for item in "abcd":
+            await peer.connection.mailbox.send(item)
+        await peer.drop()
+        await peer.wait_ended()
+        assert peer.connection.unhandled == ("b", "c", "d")

@@ -77,21 +77,24 @@ async def test_sender_learns_that_the_connection_has_ended(autojump_clock):
             mailbox.send_nowait("late")
 
 
-async def test_waiting_sender_learns_that_the_connection_has_ended(autojump_clock):
+async def test_every_item_is_handled_refused_or_kept_as_unhandled(autojump_clock):
     async with open_test_connection(Told, mailbox_size=1, timeout=math.inf) as peer, trio.open_nursery() as nursery:
         await peer.post(5)
         refused = []
 
         async def send(item):
+            await trio.sleep(ord(item) - ord("a"))
             try:
                 await peer.connection.mailbox.send(item)
             except trio.BrokenResourceError:
                 refused.append(item)
 
         await peer.close()  # noticed now, answered when what was sent before it is done
-        for item in "abc":
+        for item in "abcdefgh":
             nursery.start_soon(send, item)
-        await trio.sleep(6)
+        await trio.sleep(10)
+        assert peer.received() == ["5"]
+        assert sorted([*refused, *peer.connection.unhandled]) == list("abcdefgh")
         assert refused
 
 

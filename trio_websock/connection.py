@@ -12,7 +12,7 @@ from typing import Any, final
 
 import trio
 
-from .behaviour.reasons import Shutdown
+from .behaviour.reasons import Reason, Shutdown
 from .errors import StateError
 from .inbox import Inbox
 from .lifetime import Lifetime
@@ -38,17 +38,20 @@ class Connection:
 
     __slots__ = (
         "_closing",
+        "_ended",
         "_inbox",
         "_lifetime",
         "_mailbox",
         "_nursery",
         "_options",
         "_transport",
+        "_unhandled",
         "handler",
         "id",
         "is_closing",
         "latency",
         "messages_sent",
+        "reason",
         "request",
     )
 
@@ -60,6 +63,8 @@ class Connection:
         self._lifetime = Lifetime()
         self._nursery: trio.Nursery | None = None
         self._closing: trio.Event | None = None
+        self._ended: trio.Event | None = None
+        self._unhandled: list[object] = []
         #: Number of this connection, unique in the process.
         self.id = next(_ids)
         #: Name of the handler, for people; empty before it runs.
@@ -70,6 +75,8 @@ class Connection:
         self.latency: float | None = None
         #: Whether the connection is ending, from either side.
         self.is_closing = False
+        #: Why it ended, as ``terminate`` was told; ``None`` until then.
+        self.reason: Reason | None = None
         #: Messages and control frames that callbacks have sent.
         self.messages_sent = 0
 
@@ -105,6 +112,28 @@ class Connection:
             if self.is_closing:
                 self._closing.set()
         return self._closing
+
+    async def wait_ended(self) -> Reason:
+        """Wait, in any task, until the connection is over: ``terminate`` has run and the socket is closed.
+
+        Returns:
+            What ``terminate`` was told, or would have been had ``init`` succeeded.
+
+        Checkpoint: always. Cancelled: only the waiting ends.
+        Source: ``Process.monitor/1`` and its ``:DOWN`` message.
+        """
+        if self._ended is None:
+            self._ended = trio.Event()
+            if self.reason is not None:
+                self._ended.set()
+        await self._ended.wait()
+        assert self.reason is not None
+        return self.reason
+
+    @property
+    def unhandled(self) -> tuple[object, ...]:
+        """What was sent into the mailbox and never given to ``handle_info``; complete once the connection has ended."""
+        return tuple(self._unhandled)
 
     @property
     def options(self) -> Options:
@@ -149,6 +178,13 @@ class Connection:
         self.is_closing = True
         if self._closing is not None:
             self._closing.set()
+
+    def mark_ended(self, reason: Reason) -> None:
+        """Tell whoever waits for the end; the first reason counts. For the runtime."""
+        if self.reason is None:
+            self.reason = reason
+            if self._ended is not None:
+                self._ended.set()
 
     def __repr__(self) -> str:
         return f"<Connection {self.id} of {self.handler or 'no handler yet'} with {self.peer}>"

@@ -98,12 +98,18 @@ class Inbox:
             self.interruption = reason
             self._loop.wake()
 
-    def close(self) -> None:
-        """Drop what waits and what is still to come: the loop has come to its end."""
+    def close(self) -> list[object]:
+        """Drop what waits and what is still to come: the loop has come to its end.
+
+        Returns:
+            The mailbox items that were dropped, in order.
+        """
+        infos = [item.item for item in self._queue if type(item) is Info]
         self._is_closed = True
         self._queue.clear()
         self._arrivals = self._size = self._infos = 0
         self._reader.wake()
+        return infos
 
     def __bool__(self) -> bool:
         return bool(self._queue) or self.interruption is not None

@@ -5,7 +5,8 @@ items in the inbox, in order. The sending end is public and may be cloned and ha
 receiving end.
 
 1. A full mailbox makes senders wait: at most ``size`` items wait in the channel and as many in the inbox.
-2. When the connection ends the receiving end closes, and senders get ``trio.BrokenResourceError``.
+2. When the connection ends the receiving end closes, and senders get ``trio.BrokenResourceError``. What had been
+   sent and not handled is kept, for whoever asks.
 3. When the application has closed every sending end, the connection lives on without a mailbox.
 """
 
@@ -17,7 +18,7 @@ import trio
 
 from .inbox import Inbox
 
-__all__ = ["Mailbox", "open_mailbox", "receive_mailbox"]
+__all__ = ["Mailbox", "close_mailbox", "open_mailbox", "receive_mailbox"]
 
 
 class Mailbox(NamedTuple):
@@ -30,6 +31,22 @@ class Mailbox(NamedTuple):
 def open_mailbox(size: int) -> Mailbox:
     """A mailbox in which ``size`` items can wait."""
     return Mailbox(*trio.open_memory_channel[Any](size))
+
+
+def close_mailbox(receiver: trio.MemoryReceiveChannel[Any]) -> list[object]:
+    """Let senders know that nobody receives any more.
+
+    Returns:
+        What had been sent and nobody has moved. A sender that still waits for room gets it now, as nothing can be
+        taken out of the channel without letting the next one in; its item is here, too.
+    """
+    left: list[object] = []
+    try:
+        while True:
+            left.append(receiver.receive_nowait())
+    except (trio.WouldBlock, trio.EndOfChannel):
+        receiver.close()
+    return left
 
 
 async def receive_mailbox(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:

@@ -33,7 +33,7 @@ from .dispatch import Dispatcher
 from .errors import RemoteError
 from .idle import IdleClock
 from .keepalive import Keepalive
-from .mailbox import receive_mailbox
+from .mailbox import close_mailbox, receive_mailbox
 from .transport import Arrival
 from .writer import Writer
 
@@ -62,8 +62,11 @@ async def run_connection(connection: Connection, handler: BoundHandler, args: ob
     """
     token = _current.set(connection)
     try:
-        return await _ConnectionNursery(connection, handler).run(args)
+        reason = await _ConnectionNursery(connection, handler).run(args)
+        connection.mark_ended(reason)
+        return reason
     finally:
+        connection.mark_ended(Shutdown())  # only cancellation gets here without a reason
         _current.reset(token)
 
 
@@ -134,8 +137,7 @@ class _ConnectionNursery:
         finally:
             connection._nursery = None
             connection.mark_closing()
-            connection._mailbox.receiver.close()
-            self._inbox.close()
+            connection._unhandled += self._inbox.close() + close_mailbox(connection._mailbox.receiver)
         return None
 
     def _start_sources(self, nursery: trio.Nursery) -> None:
@@ -185,7 +187,7 @@ class _ConnectionNursery:
     async def _hand_over_close(self, nursery: trio.Nursery) -> None:
         """Send the close frame while the reader still reads: a peer busy sending must get to read it."""
         self._connection.mark_closing()
-        self._inbox.close()
+        self._connection._unhandled += self._inbox.close()
         self._send_close(self._dispatcher.ending)
         if not self._writer.flush(nursery):
             await self._writer.wait_flushed()
