@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from array import array
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 
@@ -326,3 +326,36 @@ def test_a_bad_result_without_a_repr_is_a_result_error_all_the_same(result: obje
 
 def test_an_error_does_not_repeat_a_large_result() -> None:
     assert len(str(refusal_of(Push(["x" * 10**6, 5], 0)))) < 500  # type: ignore[list-item]  # what is tested
+
+
+class Parts(list[Any]):
+    pass
+
+
+class Pair(NamedTuple):
+    first: str
+    second: str
+
+
+@pytest.mark.parametrize("messages", [Parts(["a", "a"]), Pair("a", "a")], ids=["list subclass", "named tuple"])
+@pytest.mark.parametrize("wrap", [lambda m: Push(m, 0), lambda m: Reply(..., m, 0), stop_with])
+def test_a_list_is_a_list_whatever_its_class(wrap: Callable[[Any], object], messages: Any) -> None:
+    assert check(wrap(messages))[0] == [A_TEXT, A_TEXT]
+
+
+def test_a_close_text_that_was_released_is_refused() -> None:
+    text = memoryview(b"bye")
+    text.release()
+    with pytest.raises(ResultError, match="close text cannot be sent: operation forbidden on released memoryview"):
+        check(Stop(NORMAL, 0, (1000, text)))  # type: ignore[arg-type]  # a memoryview will do
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (Push(Ping(b"x" * 126), 0), "but a ping carries at most 125 bytes, not 126 (RFC 6455 §5.5)"),
+        (Stop(NORMAL, 0, 1005), "but close code 1005 may not be sent: allowed are 1000-1003, 1007-1014 and 3000-4999"),
+    ],
+)
+def test_an_error_about_a_part_reads_as_a_sentence(result: object, words: str) -> None:
+    assert str(refusal_of(result)).endswith(f": expected a result that can be sent, {words}")

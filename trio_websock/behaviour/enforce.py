@@ -68,7 +68,7 @@ class Enforcer:
             if kind is Stop:
                 return self._check_stop(result)  # type: ignore[arg-type]  # narrowed by identity
         except MessageError as exc:
-            raise ResultError(self._handler, callback, result, str(exc)) from exc
+            raise ResultError(self._handler, callback, result, f"a result that can be sent, but {exc}") from exc
         raise ResultError(self._handler, callback, result, _EXPECTED)
 
     def _check_stop(self, result: Stop[object]) -> Outcome:
@@ -79,10 +79,8 @@ class Enforcer:
         return messages, Ending(reason, close)
 
     def _encode(self, messages: Messages) -> Sequence[Outgoing]:
-        kind = type(messages)
-        if kind is list or kind is tuple:
-            several = cast("Sequence[Message]", messages)
-            return [encode_message(message, validate_utf8=self._validate_utf8) for message in several]
+        if isinstance(messages, (list, tuple)):
+            return [encode_message(message, validate_utf8=self._validate_utf8) for message in messages]
         return (encode_message(cast("Message", messages), validate_utf8=self._validate_utf8),)
 
 
@@ -108,6 +106,6 @@ def _encode_close_text(text: object) -> bytes:
             payload = bytes(text)
             payload.decode()
             return payload
-    except UnicodeError as exc:
-        raise MessageError(f"close text is not UTF-8: {exc}") from exc
+    except ValueError as exc:  # not UTF-8, or a memoryview that has been released
+        raise MessageError(f"close text cannot be sent: {exc}") from exc
     raise MessageError(f"close text {describe(text)} is not str, bytes or None")
