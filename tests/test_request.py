@@ -39,6 +39,12 @@ from trio_websock.request import Headers, Query, Request
         pytest.param("https://user@example.com:8443/a%20b", "/a b", [], id="absolute form with all of an authority"),
         pytest.param("ws://[::1]:80/chat", "/chat", [], id="absolute form with an IPv6 address"),
         pytest.param("http://example.com//a", "//a", [], id="absolute form with two slashes"),
+        pytest.param("http://[::1/chat?a=1", "/chat", [("a", "1")], id="absolute form with half an IPv6 address"),
+        pytest.param("http://[nonsense]:x/chat", "/chat", [], id="absolute form with nonsense for an authority"),
+        pytest.param("http://a\u2100b/chat", "/chat", [], id="absolute form with what NFKC makes a slash of"),
+        pytest.param("http:///chat", "/chat", [], id="absolute form without an authority"),
+        pytest.param("?a=1", "/", [("a", "1")], id="a query alone"),
+        pytest.param("", "/", [], id="nothing"),
         pytest.param("*", "*", [], id="asterisk form"),
     ],
 )
