@@ -175,3 +175,38 @@ def test_names_in_a_query_are_case_sensitive() -> None:
 def test_a_name_in_a_query_may_have_several_values() -> None:
     query = Request("GET", "/?tag=a&tag=b").query
     assert (query["tag"], query.get_all("tag"), list(query)) == ("a", ["a", "b"], ["tag"])
+
+
+def test_headers_made_of_headers_keep_spelling_and_repetition() -> None:
+    assert Headers(Headers(COOKIES)).pairs() == tuple(COOKIES)
+
+
+@pytest.mark.parametrize("pair", [("X-A", 5), ("X-A", b"1"), (b"X-A", "1"), ("X-A", None), ("X-A", ["1"])])
+@pytest.mark.parametrize("shape", [lambda pair: [pair], lambda pair: dict([pair])], ids=["pairs", "mapping"])
+def test_a_header_that_is_not_str_is_refused(shape: Any, pair: Any) -> None:
+    with pytest.raises(TypeError) as caught:
+        Headers(shape(pair))
+    assert str(caught.value) == f"a header must be a name and a value, both str, not {pair!r}"
+
+
+class Counting(Query):
+    __slots__ = ("folded",)
+    folded: int
+
+    def _fold(self, name: str) -> str:  # type: ignore[override]  # counts what the static one does
+        self.folded += 1
+        return name
+
+
+@pytest.mark.parametrize("look", [dict, lambda query: list(query.items()), lambda query: {**query}])
+def test_looking_at_every_value_is_not_quadratic_in_what_a_peer_sends(look: Any) -> None:
+    query = Counting([(str(number), "") for number in range(500)])
+    query.folded = 0
+    look(query)
+    assert query.folded <= 4 * 500
+
+
+def test_a_name_is_found_before_and_after_all_were_looked_at() -> None:
+    headers = Headers(COOKIES)
+    before = headers["Set-Cookie"]
+    assert (len(headers), headers["SET-COOKIE"], headers.get("x-none")) == (2, before, None)

@@ -13,6 +13,8 @@ from functools import cached_property
 from typing import TypeAlias
 from urllib.parse import parse_qsl, unquote
 
+from .errors import describe
+
 __all__ = ["HeaderInput", "Headers", "Query", "Request"]
 
 HeaderInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
@@ -24,14 +26,15 @@ _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*")  # of an absolute
 class _MultiMapping(Mapping[str, str]):
     """Names with one or more values, in the order given; indexing gives the first value."""
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_first_values", "_pairs")
 
     def __init__(self, pairs: HeaderInput = ()) -> None:
+        self._first_values: dict[str, str] | None = None
+        self._pairs: tuple[tuple[str, str], ...]
         if isinstance(pairs, _MultiMapping):  # as a mapping it would show the first value of each name only
             self._pairs = pairs._pairs
-            return
-        items = pairs.items() if isinstance(pairs, Mapping) else pairs
-        self._pairs = tuple((str(name), str(value)) for name, value in items)
+        else:
+            self._pairs = tuple(_checked_pairs(pairs))
 
     @staticmethod
     def _fold(name: str) -> str:
@@ -48,19 +51,37 @@ class _MultiMapping(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         wanted = self._fold(name)
+        if self._first_values is not None:
+            return self._first_values[wanted]
         for key, value in self._pairs:
             if self._fold(key) == wanted:
                 return value
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(dict.fromkeys(self._fold(key) for key, _ in self._pairs))
+        return iter(self._index())
 
     def __len__(self) -> int:
-        return len({self._fold(key) for key, _ in self._pairs})
+        return len(self._index())
+
+    def _index(self) -> dict[str, str]:
+        # Only for whoever looks at all names: by searching, dict(query) would be quadratic in what a peer sends. Most
+        # connections are asked for a few headers once, and would only keep the memory.
+        if self._first_values is None:
+            self._first_values = {}
+            for name, value in self._pairs:
+                self._first_values.setdefault(self._fold(name), value)
+        return self._first_values
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self._pairs)!r})"
+
+
+def _checked_pairs(pairs: HeaderInput) -> Iterator[tuple[str, str]]:
+    for name, value in pairs.items() if isinstance(pairs, Mapping) else pairs:
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"a header must be a name and a value, both str, not {describe((name, value))}")
+        yield name, value
 
 
 class Headers(_MultiMapping):
