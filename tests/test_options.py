@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import enum
+import functools
 import math
 import ssl
 from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, fields
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trio_websock.errors import OptionError
+from trio_websock.errors import OptionError, describe
 from trio_websock.options import (
     CONNECTION_NAMES,
     SERVER_NAMES,
@@ -30,7 +32,7 @@ COUNT_OR_NONE = "a positive integer or None"
 BYTES = "a positive number of bytes"
 FLAG = "True or False"
 
-NO_SECONDS = [0, 0.0, -0.0, -1, -math.inf, math.nan, True, False, "10", b"10", [10], 1j, Fraction(1, 2)]
+NO_SECONDS = [10**400, 0, 0.0, -0.0, -1, -math.inf, math.nan, True, False, "10", b"10", [10], 1j, Fraction(1, 2)]
 NO_COUNTS = [0, -1, 1.0, 1024.5, math.inf, math.nan, True, False, "10", [10]]
 NO_FLAGS = [None, 0, 1, "yes", "", [], ...]
 
@@ -91,7 +93,33 @@ PART_REFUSALS: list[tuple[str, str, list[Any]]] = [
     (
         "origins",
         "origins like https://example.com or https://*.example.com",
-        ["", "example.com", "https://example.com/", "https://example.com/chat", "https:/example.com", "any", None, 5],
+        [
+            "",
+            "example.com",
+            "null",
+            "same",
+            "*",
+            "https://",
+            "://example.com",
+            "https:/example.com",
+            "https://example.com/",
+            "https://example.com/chat",
+            "https://example.com?a",
+            "https://user@example.com",
+            "https://example.com ",
+            "https://exa mple.com",
+            "https://example.com\r\n",
+            "https://example.com:",
+            "https://example.com:port",
+            "https://*",
+            "https://*example.com",
+            "https://www.*.com",
+            "https://[::1",
+            "https://bücher.example",
+            None,
+            5,
+            b"https://example.com",
+        ],
     ),
 ]
 
@@ -110,7 +138,7 @@ SERVER_DEFAULTS = {
 }
 
 SERVER_REFUSALS: list[tuple[str, str, list[Any]]] = [
-    ("host", "a name or address, a list of them, or None", [5, b"localhost", ["::1", 5], {"::1"}, ...]),
+    ("host", "a name or address, a list of them, or None", [5, b"localhost", ["::1", 5], {"::1"}, ..., [], (), b""]),
     ("port", "an integer from 0 to 65535", [-1, 65536, 80.0, "80", True, False]),
     ("listeners", "a list of listeners or listening sockets", [None, "fd://3", b"", 5, ...]),
     ("ssl_context", "an ssl.SSLContext or None", [True, "cert.pem", ssl.SSLContext]),
@@ -122,7 +150,7 @@ SERVER_REFUSALS: list[tuple[str, str, list[Any]]] = [
     (
         "grace",
         "zero or more seconds (math.inf for no limit)",
-        [None, -1, -0.001, -math.inf, math.nan, True, False, "10"],
+        [None, 10**400, -1, -0.001, -math.inf, math.nan, True, False, "10"],
     ),
 ]
 
@@ -154,7 +182,15 @@ ACCEPTED: list[tuple[str, list[Any]]] = [
     ("require_subprotocol", [True, False]),
     (
         "origins",
-        ["same", "any", (), ("https://example.com",), ("http://*.example.com:8080", "https://[::1]:8443"), bool],
+        [
+            "same",
+            "any",
+            (),
+            ("https://example.com",),
+            ("http://*.example.com:8080", "https://[::1]:8443"),
+            ("app://obsidian.md", "HTTPS://EXAMPLE.com"),
+            bool,
+        ],
     ),
 ]
 
@@ -179,7 +215,7 @@ class Size(enum.IntEnum):
 def cases(table: Sequence[tuple[Any, ...]]) -> list[Any]:
     """One case for each value in the last column, named after the option and the value."""
     return [
-        pytest.param(name, *middle, value, id=f"{name}={value!r}")
+        pytest.param(name, *middle, value, id=f"{name}={describe(value):.40}")
         for name, *middle, values in table
         for value in values
     ]
@@ -221,28 +257,29 @@ def test_the_default_of_a_servers_option(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "expected", "value"), cases(CONNECTION_REFUSALS))
 def test_a_connections_option_refuses(name: str, expected: str, value: Any) -> None:
-    assert str(refusal_of(Options, name, value)) == f"{name} must be {expected}, not {value!r}"
+    assert str(refusal_of(Options, name, value)) == f"{name} must be {expected}, not {describe(value)}"
 
 
 @pytest.mark.parametrize(("name", "expected", "value"), cases(PART_REFUSALS))
 def test_one_bad_part_of_a_list_is_refused_by_name(name: str, expected: str, value: Any) -> None:
     good = {"subprotocols": "chat", "origins": "https://example.com"}[name]
-    assert str(refusal_of(Options, name, [good, value])) == f"{name} must be {expected}, not {value!r}"
+    assert str(refusal_of(Options, name, [good, value])) == f"{name} must be {expected}, not {describe(value)}"
 
 
 @pytest.mark.parametrize(("name", "expected", "value"), cases(SERVER_REFUSALS))
 def test_a_servers_option_refuses(name: str, expected: str, value: Any) -> None:
-    assert str(refusal_of(server_options, name, value)) == f"{name} must be {expected}, not {value!r}"
+    assert str(refusal_of(server_options, name, value)) == f"{name} must be {expected}, not {describe(value)}"
 
 
-@pytest.mark.parametrize("value", ["", b"/run/chat.sock", 5, True])
+@pytest.mark.parametrize("value", ["", b"/run/chat.sock", Path("/run/chat.sock"), 5, True])
 def test_a_path_that_is_none_is_refused(value: Any) -> None:
-    assert str(refusal_of(ServerOptions, "path", value)).startswith("path must be the path of a Unix socket")
+    words = f"path must be the path of a Unix socket as a str, or None, not {value!r}"
+    assert str(refusal_of(ServerOptions, "path", value)) == words
 
 
 @pytest.mark.parametrize(("name", "expected", "value"), cases(DEFLATE_REFUSALS))
 def test_a_setting_of_compression_refuses(name: str, expected: str, value: Any) -> None:
-    assert str(refusal_of(Deflate, name, value)) == f"{name} must be {expected}, not {value!r}"
+    assert str(refusal_of(Deflate, name, value)) == f"{name} must be {expected}, not {describe(value)}"
 
 
 @pytest.mark.parametrize(("name", "value"), cases(ACCEPTED))
@@ -383,3 +420,22 @@ def test_a_name_from_the_beam_is_told_what_serves_the_same_end(name: str, instea
 @pytest.mark.parametrize("name", ["max_message_size", "mailbox_size", "read_ahead_size", "read_ahead_messages"])
 def test_what_serves_the_same_end_exists(name: str) -> None:
     assert name in CONNECTION_NAMES
+
+
+async def decide_later(request: object) -> bool:
+    return False
+
+
+class DecidesLater:
+    async def __call__(self, request: object) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [decide_later, functools.partial(decide_later), DecidesLater(), DecidesLater().__call__],
+    ids=["function", "partial", "object", "method"],
+)
+def test_a_coroutine_function_as_origins_would_let_everybody_in(origins: Any) -> None:
+    words = f"origins must be a plain function, which decides without waiting, not {describe(origins)}"
+    assert str(refusal_of(Options, "origins", origins)) == words

@@ -6,8 +6,11 @@ no room behind this one checks again.
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 import ssl
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
@@ -178,7 +181,7 @@ class ServerOptions:
         if self.port is not None:
             _check_range("port", self.port, 0, 65535)
         if self.path is not None and (not isinstance(self.path, str) or not self.path):
-            raise OptionError("path", self.path, "the path of a Unix socket")
+            raise OptionError("path", self.path, "the path of a Unix socket as a str, or None")
         if isinstance(self.listeners, (str, bytes)) or not isinstance(self.listeners, Iterable):
             raise OptionError("listeners", self.listeners, "a list of listeners or listening sockets")
         object.__setattr__(self, "listeners", tuple(self.listeners))
@@ -264,13 +267,16 @@ def check_names(keywords: Iterable[str], known: frozenset[str]) -> None:
             raise TypeError(f"{name!r} is not an option; the options are: {', '.join(sorted(known))}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def _is_seconds(value: object) -> bool:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    # Without arithmetic: NaN fails every comparison, and an integer may be larger than any float a clock can hold.
+    return 0 <= value <= sys.float_info.max or value == math.inf
 
 
 def _check_seconds(name: str, value: float, allow_zero: bool = False) -> None:
     low = "zero or more" if allow_zero else "a positive number of"
-    if not _is_number(value) or math.isnan(value) or value < 0 or (value == 0 and not allow_zero):
+    if not _is_seconds(value) or (value == 0 and not allow_zero):
         raise OptionError(name, value, f"{low} seconds (math.inf for no limit)")
 
 
@@ -291,7 +297,8 @@ def _check_flag(name: str, value: bool) -> None:
 
 def _check_host(host: str | Sequence[str] | None) -> None:
     hosts = (host,) if isinstance(host, str) or host is None else host
-    if not isinstance(hosts, Sequence) or not all(isinstance(name, str) or name is None for name in hosts):
+    is_list = isinstance(hosts, Sequence) and len(hosts) > 0  # with an empty one nobody would listen
+    if not is_list or not all(isinstance(name, str) or name is None for name in hosts):
         raise OptionError("host", host, "a name or address, a list of them, or None")
 
 
@@ -309,13 +316,24 @@ def _checked_subprotocols(names: Sequence[str]) -> tuple[str, ...]:
     return checked
 
 
+# RFC 6454 §6.1, with a star in place of the first labels. What no browser sends would never match, unnoticed.
+_ORIGIN = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.\-]*://(\[[0-9A-Fa-f:.]+\]|(\*\.)?[A-Za-z0-9\-._~%!$&'()+;=]+)(:[0-9]{1,5})?"
+)
+
+
 def _checked_origins(origins: Origins) -> Origins:
-    if callable(origins) or origins in ("same", "any"):
+    if callable(origins):
+        # What a coroutine function returns is true before it has been awaited: it would let everybody in.
+        if inspect.iscoroutinefunction(origins) or inspect.iscoroutinefunction(type(origins).__call__):
+            raise OptionError("origins", origins, "a plain function, which decides without waiting")
+        return origins
+    if isinstance(origins, str) and origins in ("same", "any"):
         return origins
     if isinstance(origins, (str, bytes)) or not isinstance(origins, Iterable):
         raise OptionError("origins", origins, '"same", "any", a list of origins or a function of the request')
     checked = tuple(origins)
     for origin in checked:
-        if not isinstance(origin, str) or "://" not in origin or origin.count("/") != 2:
+        if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
             raise OptionError("origins", origin, "origins like https://example.com or https://*.example.com")
     return checked
