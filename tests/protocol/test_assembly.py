@@ -198,13 +198,13 @@ class TestCompressed:
 
     def test_the_limit_holds_over_fragments(self) -> None:
         target = self.compressed(max_message_size=4)
+        frame(target, TEXT, self.HELLO[:4], fin=False, compressed=True)
         with pytest.raises(MessageTooBig):
-            for opcode, byte in zip([TEXT] + [MORE] * 6, self.HELLO, strict=True):
-                frame(target, opcode, bytes([byte]), fin=False, compressed=opcode is TEXT)
+            frame(target, MORE, self.HELLO[4:], fin=False)
 
     def test_without_a_limit_everything_is_inflated(self) -> None:
         assert frame(self.compressed(max_message_size=None), TEXT, self.HELLO, compressed=True) == "Hello"
 
     def test_every_fault_is_a_remote_error_with_its_section(self) -> None:
-        with pytest.raises(RemoteError, match="RFC 6455 §10.4"):
+        with pytest.raises(RemoteError, match=r"RFC 6455 §10\.4"):
             frame(self.compressed(max_message_size=4), TEXT, self.HELLO, compressed=True)
