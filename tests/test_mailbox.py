@@ -128,3 +128,14 @@ async def test_handler_without_handle_info_ends_as_an_error_that_says_so(autojum
         await peer.post("hello")
         assert peer.close_sent == (1011, "")
         assert "was sent 'hello' but has no handle_info" in str((await peer.wait_ended()).cause)
+
+
+async def test_everything_sent_before_the_peers_close_is_handled_before_it(autojump_clock):
+    async with open_test_connection(Told, mailbox_size=2, timeout=math.inf) as peer:
+        await peer.post(5)
+        for item in "abcd":
+            await peer.connection.mailbox.send(item)  # two in the inbox, two in the channel
+        await peer.close()
+        await trio.sleep(6)
+        assert peer.received() == ["5", "a", "b", "c", "d"]
+        assert peer.connection.unhandled == ()

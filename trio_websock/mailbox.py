@@ -18,7 +18,7 @@ import trio
 
 from .inbox import Inbox
 
-__all__ = ["Mailbox", "close_mailbox", "open_mailbox", "receive_mailbox"]
+__all__ = ["Mailbox", "close_mailbox", "move_sent", "open_mailbox", "receive_mailbox"]
 
 
 class Mailbox(NamedTuple):
@@ -59,6 +59,12 @@ async def receive_mailbox(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox
         inbox.put_info(item)
         _move_waiting(receiver, inbox)
         await inbox.wait_info_room()
+
+
+def move_sent(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
+    """Move what has been sent, room or not: what comes next is the peer's end, and must not overtake it."""
+    for _ in range(receiver.statistics().current_buffer_used):
+        inbox.put_info(receiver.receive_nowait())
 
 
 def _move_waiting(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:

@@ -33,7 +33,7 @@ from .dispatch import Dispatcher
 from .errors import RemoteError
 from .idle import IdleClock
 from .keepalive import Keepalive
-from .mailbox import close_mailbox, receive_mailbox
+from .mailbox import close_mailbox, move_sent, receive_mailbox
 from .transport import Arrival
 from .writer import Writer
 
@@ -175,10 +175,12 @@ class _ConnectionNursery:
             self._writer.flush(self._connection.nursery)
         if self._keepalive is not None:
             self._keepalive.notice(batch)
-        self._inbox.put_arrivals(batch)
         last = batch[-1]
         if not isinstance(last, (Remote, Error)):
+            self._inbox.put_arrivals(batch)
             return True
+        move_sent(self._connection._mailbox.receiver, self._inbox)
+        self._inbox.put_arrivals(batch)
         self._connection.mark_closing()
         if self._options.cancel_on_disconnect:
             self._dispatcher.disconnect(last)
