@@ -158,3 +158,15 @@ def test_an_option_error_about_a_value_without_a_repr_is_still_one() -> None:
     assert str(OptionError("timeout", Unspeakable(), "a number")).endswith(
         "not <Unspeakable whose repr raises KeyError>"
     )
+
+
+@pytest.mark.parametrize("status", [400, 403, 426, 503, 599])
+def test_a_status_that_refuses(status: int) -> None:
+    assert UpgradeRefused(status, "no").status == status
+
+
+@pytest.mark.parametrize("status", [99, 101, 200, 302, 399, 600, True, "403", None, 403.0])
+def test_a_status_that_refuses_nothing(status: Any) -> None:
+    words = f"the status of a refusal must be an integer from 400 to 599, not {status!r}"
+    with pytest.raises(ValueError, match=words):
+        UpgradeRefused(status, "no")

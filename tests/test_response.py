@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 
 from trio_websock.errors import OptionError
+from trio_websock.options import Options
 from trio_websock.request import Headers
 from trio_websock.response import Response, upgrade
 
@@ -86,3 +88,29 @@ def test_an_upgrade_refuses_what_is_no_option_of_a_connection(name: str) -> None
 def test_an_upgrade_refuses_a_name_from_the_beam(name: str) -> None:
     with pytest.raises(TypeError, match=f"{name} is not an option here"):
         upgrade(Echo, **{name: 5})
+
+
+def test_a_body_that_cannot_be_encoded_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"body must be encodable as UTF-8, not 'a\\ud800'"):
+        Response(200, f"a{chr(0xD800)}")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("subprotocols", "chat"), ("origins", "https://example.com")], ids=["subprotocols", "origins"]
+)
+def test_an_iterator_among_the_options_is_not_lost_in_the_check(option: str, value: str) -> None:
+    wish = upgrade(Echo, **{option: iter([value])})
+    assert getattr(Options().merged(wish.keywords), option) == (value,)
+
+
+def test_changing_a_list_among_the_options_changes_nothing() -> None:
+    subprotocols = ["chat"]
+    wish = upgrade(Echo, subprotocols=subprotocols)
+    subprotocols.clear()
+    assert wish.keywords == {"subprotocols": ("chat",)}
+
+
+def test_a_response_made_of_another_keeps_repeated_headers() -> None:
+    first = Response(headers=[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
+    second = replace(first, status=404)
+    assert Headers(second.headers).get_all("set-cookie") == ["a=1", "b=2"]

@@ -168,6 +168,8 @@ class UpgradeRefused(RemoteError):
         headers: Mapping[str, str] = MappingProxyType({}),
         section: str = "RFC 6455 §4.2",
     ) -> None:
+        if not isinstance(status, int) or not 400 <= status <= 599:
+            raise ValueError(f"the status of a refusal must be an integer from 400 to 599, not {describe(status)}")
         super().__init__(reason, section)
         self.status = status
         self.reason = reason

@@ -7,8 +7,9 @@ looked at, before the application function returns one.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
+from .errors import describe
 from .options import CONNECTION_NAMES, ConnectionKeywords, Options, check_names
 from .request import HeaderInput, Headers
 
@@ -33,9 +34,11 @@ class Response:
 
     def __post_init__(self) -> None:
         if not isinstance(self.status, int) or not 200 <= self.status <= 599:
-            raise ValueError(f"status must be an integer from 200 to 599, not {self.status!r}")
+            raise ValueError(f"status must be an integer from 200 to 599, not {describe(self.status)}")
         if not isinstance(self.body, (str, bytes, bytearray, memoryview)):
             raise TypeError(f"body must be str or bytes, not {type(self.body).__name__}")
+        if isinstance(self.body, str) and not _is_encodable(self.body):
+            raise ValueError(f"body must be encodable as UTF-8, not {describe(self.body)}")
         object.__setattr__(self, "headers", Headers(self.headers))
 
 
@@ -76,11 +79,22 @@ def upgrade(
         options: see :class:`Options`; they win over those given to ``serve``.
 
     Raises:
-        TypeError: an option that does not exist, or a handler without ``init`` or ``handle_in``.
+        TypeError: an option that does not exist. A handler without ``init`` or ``handle_in`` is noticed when the
+            application function has returned, and is logged as its failure: 500.
         OptionError: an option with a value that is not allowed.
 
     Source: WebSockAdapter ``upgrade/4``.
     """
     check_names(options, CONNECTION_NAMES)
-    Options(**options)
-    return Upgrade(handler, args, options, Headers(headers), subprotocol)
+    # As they were checked: a list may change and an iterator is now empty.
+    checked = Options(**options)
+    keywords = cast("ConnectionKeywords", {name: getattr(checked, name) for name in options})
+    return Upgrade(handler, args, keywords, Headers(headers), subprotocol)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
