@@ -182,19 +182,22 @@ class TrioWebsocketPeer(Peer):
     @asynccontextmanager
     async def open(cls, address: Address, compress: bool) -> AsyncIterator[Peer]:
         assert not compress, "trio-websocket does not know how"
-        if address.path is None:
-            async with trio_websocket.open_websocket_url(
-                address.url, address.tls, max_message_size=MAX_SIZE
-            ) as connection:
-                yield cls(connection)
-            return
-        async with trio.open_nursery() as nursery:
-            stream = await trio.open_unix_socket(address.path)
+        async with await cls._open_stream(address) as stream, trio.open_nursery() as nursery:
             connection = await trio_websocket.wrap_client_stream(
                 nursery, stream, "localhost", "/", max_message_size=MAX_SIZE
             )
             async with connection:
                 yield cls(connection)
+
+    @staticmethod
+    async def _open_stream(address: Address) -> Any:
+        """A stream of our own: trio-websocket forgets to close its socket where the server closes first."""
+        if address.path is not None:
+            return await trio.open_unix_socket(address.path)
+        port = int(address.url.rstrip("/").rpartition(":")[2])
+        if address.tls is None:
+            return await trio.open_tcp_stream("127.0.0.1", port)
+        return await trio.open_ssl_over_tcp_stream("localhost", port, ssl_context=address.tls)
 
     async def send(self, message: str | bytes) -> None:
         await self.connection.send_message(message)

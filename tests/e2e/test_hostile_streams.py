@@ -15,21 +15,20 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
-from trio_websocket import ConnectionClosed, open_websocket
+from trio_websocket import WebSocketConnection, open_websocket
 
 import trio_websock
 
 STREAMS = int(os.environ.get("TRIO_WEBSOCK_HOSTILE_STREAMS", "10000"))
 FIRST_SEED = int(os.environ.get("TRIO_WEBSOCK_HOSTILE_SEED", "0"))
-AT_ONCE = 50
+AT_ONCE = 100
 PATIENCE = 120  # seconds until a test gives up; a fail-safe
 
 CALLBACKS = ["init", "handle_in", "handle_control", "handle_info", "terminate", "task"]
@@ -83,8 +82,9 @@ def frame(rng: random.Random) -> bytes:
     payload = rng.choice([b"a" * size, rng.randbytes(size), "é".encode() * (size // 2)])
     first = rng.choice([0x80, 0x80, 0x80, 0x00, rng.randrange(256) & 0xF0]) | opcode
     key = rng.randbytes(4)
-    masked = bytes(byte ^ key[index % 4] for index, byte in enumerate(payload[:2048])) + payload[2048:]
-    return bytes([first]) + length(len(payload)) + key + masked
+    mask = int.from_bytes((key * (len(payload) // 4 + 1))[: len(payload)])
+    masked_payload = (int.from_bytes(payload) ^ mask).to_bytes(len(payload))
+    return bytes([first]) + length(len(payload)) + key + masked_payload
 
 
 def length(size: int) -> bytes:
@@ -182,36 +182,37 @@ async def throw(port: int, seed: int) -> None:
             await end(stream)
 
 
-async def throw_all(port: int, seeds: Iterator[int]) -> None:
-    for seed in seeds:
-        await throw(port, seed)
+async def throw_batch(port: int, seeds: range, healthy: WebSocketConnection) -> None:
+    """Throw a batch at once, while the healthy client echoes on."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(echo_on, healthy, seeds)
+        for seed in seeds:
+            nursery.start_soon(throw, port, seed)
 
 
-class HealthyClient:
-    """Echoes all the while, each message different and each answer checked."""
+async def echo_on(healthy: WebSocketConnection, seeds: range) -> None:
+    for seed in seeds[:: len(seeds) // 5]:
+        for message in (f"echo {seed}", f"echo {seed}".encode()):
+            await healthy.send_message(message)
+            assert await healthy.get_message() == message
 
-    def __init__(self) -> None:
-        self.echoes = 0
 
-    async def run(self, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        async with open_websocket("127.0.0.1", port, "/echo", use_ssl=False) as websocket:
-            await self._echo(websocket)
-            task_status.started()
-            while True:
-                await self._echo(websocket)
+def open_healthy(server: ServerProcess) -> AbstractAsyncContextManager[WebSocketConnection]:
+    return open_websocket("127.0.0.1", server.port, "/echo", use_ssl=False)
 
-    async def _echo(self, websocket: Any) -> None:
-        message = f"echo {self.echoes}" if self.echoes % 2 else f"echo {self.echoes}".encode()
-        await websocket.send_message(message)
-        assert await websocket.get_message() == message
-        self.echoes += 1
+
+@asynccontextmanager
+async def open_inspector(server: ServerProcess) -> AsyncIterator[Inspector]:
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+        yield Inspector(stream, server)
 
 
 class Inspector:
-    """A plain HTTP connection, kept open so that it does not disturb the count of descriptors."""
+    """A plain HTTP connection that asks until the answer is as expected; each question gives the server a turn."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, server: ServerProcess) -> None:
         self.stream = stream
+        self.server = server
         self.buffer = b""
 
     async def snapshot(self) -> dict[str, int]:
@@ -237,64 +238,65 @@ class Inspector:
             pass
         return counts
 
-
-async def wait_descriptors(inspector: Inspector, server: ServerProcess, expected: int) -> None:
-    """Ask until the server has closed every other socket; each question gives it a turn to."""
-    while server.count_descriptors() != expected:
-        await inspector.snapshot()
+    async def wait_descriptors(self, expected: int) -> None:
+        """Ask until the server has ``expected`` file descriptors, ours among them."""
+        while self.server.count_descriptors() != expected:
+            await self.snapshot()
 
 
 async def test_ten_thousand_hostile_streams_leave_nothing_behind(server: ServerProcess) -> None:
-    healthy = HealthyClient()
     with trio.fail_after(PATIENCE):
-        inspector = Inspector(await trio.open_tcp_stream("127.0.0.1", server.port))
-        await inspector.snapshot()
-        descriptors = server.count_descriptors()
-        async with trio.open_nursery() as nursery:
-            await nursery.start(healthy.run, server.port)
-            seeds = iter(range(FIRST_SEED, FIRST_SEED + STREAMS))
-            async with trio.open_nursery() as throwers:
-                for _ in range(AT_ONCE):
-                    throwers.start_soon(throw_all, server.port, seeds)
-            echoes = healthy.echoes
-            while healthy.echoes == echoes:  # still alive after the last of them
-                await trio.lowlevel.checkpoint()
-            nursery.cancel_scope.cancel()
-        counts = await inspector.wait_idle()
-        await wait_descriptors(inspector, server, descriptors)
-        await inspector.stream.aclose()
+        async with open_inspector(server) as inspector:
+            await inspector.snapshot()
+            descriptors = server.count_descriptors()
+        async with open_healthy(server) as healthy:
+            for first in range(FIRST_SEED, FIRST_SEED + STREAMS, AT_ONCE):
+                await throw_batch(server.port, range(first, first + AT_ONCE), healthy)
+        async with open_inspector(server) as inspector:
+            counts = await inspector.wait_idle()
+            await inspector.wait_descriptors(descriptors)
     assert counts["begun"] == counts["ended"] > STREAMS / 10
-    assert healthy.echoes > 100
     assert server.process.poll() is None
+
+
+def masked(opcode: int, payload: bytes) -> bytes:
+    """A whole frame under the mask of zeros."""
+    return bytes([0x80 | opcode]) + length(len(payload)) + bytes(4) + payload
+
+
+# What makes each callback run; the others need no more than the handshake.
+PROVOCATIONS = {
+    "handle_in": masked(1, b"text"),
+    "handle_control": masked(9, b"ping"),
+    "terminate": masked(8, b"\x03\xe8"),
+}
 
 
 @pytest.mark.parametrize("callback", CALLBACKS)
 async def test_a_callback_that_raises_ends_its_own_connection_only(server: ServerProcess, callback: str) -> None:
-    async def provoke() -> None:
-        with suppress(ConnectionClosed):
-            async with open_websocket("127.0.0.1", server.port, f"/fail/{callback}", use_ssl=False) as websocket:
-                await websocket.ping(b"")
-                await websocket.send_message("")
-                if callback == "terminate":
-                    await websocket.aclose()
-                while True:
-                    await websocket.get_message()
+    provocation = handshake(f"/fail/{callback}") + PROVOCATIONS.get(callback, b"")
+    ends = []
 
-    healthy = HealthyClient()
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(healthy.run, server.port)
-            async with trio.open_nursery() as provokers:
-                for _ in range(20):
-                    provokers.start_soon(provoke)
-            nursery.cancel_scope.cancel()
+    async def provoke() -> None:
         async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
-            counts = await Inspector(stream).wait_idle()
+            await stream.send_all(provocation)
+            ends.append(b"".join([data async for data in stream])[-4:])
+
+    with trio.fail_after(PATIENCE):
+        async with open_healthy(server) as healthy, trio.open_nursery() as nursery:
+            nursery.start_soon(echo_on, healthy, range(AT_ONCE))
+            for _ in range(20):
+                nursery.start_soon(provoke)
+        async with open_inspector(server) as inspector:
+            counts = await inspector.wait_idle()
+    close = b"\x88\x02\x03\xe8" if callback == "terminate" else b"\x88\x02\x03\xf3"  # 1000 or 1011
+    assert ends == [close] * 20
     assert counts.get("failing ended", 0) == (0 if callback == "init" else 20)
 
 
-async def test_a_server_after_hostile_streams_still_ends_in_good_order(server: ServerProcess) -> None:
+async def test_a_server_still_ends_in_good_order_after_hostile_streams(server: ServerProcess) -> None:
     with trio.fail_after(PATIENCE):
-        await throw_all(server.port, iter(range(200)))
+        async with open_healthy(server) as healthy:
+            await throw_batch(server.port, range(AT_ONCE), healthy)
         server.process.send_signal(signal.SIGINT)
         assert await trio.to_thread.run_sync(server.process.wait) == 0
