@@ -270,3 +270,19 @@ def test_what_is_meant_as_a_handler_is_told_so_even_if_incomplete(candidate: obj
 
 def test_bind_handler_gives_a_bound_handler() -> None:
     assert isinstance(bind_handler(Plain), BoundHandler)
+
+
+class Unmade(Plain):
+    def __init__(self, database: object) -> None:
+        self.database = database
+
+
+def test_a_class_that_cannot_make_an_instance_fails_as_its_init_would() -> None:
+    callbacks = bind_handler(Unmade).open()
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'database'"):
+        callbacks.init("args")
+
+
+def test_after_such_a_failure_there_is_no_terminate() -> None:
+    callbacks = bind_handler(Unmade).open()
+    assert (callbacks.handle_control, callbacks.terminate) == (None, None)

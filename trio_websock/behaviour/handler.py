@@ -120,8 +120,14 @@ class BoundHandler:
         self._handler = handler
 
     def open(self) -> Callbacks:
-        """The callbacks for a new connection: of a new instance if the handler is a class."""
-        target: Any = self._handler() if isinstance(self._handler, type) else self._handler
+        """The callbacks for a new connection: of a new instance if the handler is a class.
+
+        A class that fails to make one fails as its ``init`` would: when that is called.
+        """
+        try:
+            target: Any = self._handler() if isinstance(self._handler, type) else self._handler
+        except Exception as exc:
+            return _failing_callbacks(exc)
         return Callbacks(
             target.init,
             target.handle_in,
@@ -160,6 +166,13 @@ def _defines(handler: object, name: str) -> bool:
 
 def _missing_handle_info(handler: object, info: object) -> TypeError:
     return TypeError(f"handler {_name_of(handler)} was sent {describe(info)} but has no handle_info")
+
+
+def _failing_callbacks(exc: Exception) -> Callbacks:
+    def init(*args: object) -> None:
+        raise exc
+
+    return Callbacks(init, init, None, init, None)
 
 
 def _refuse_info(handler: object) -> Callable[[Any, Any], Any]:
