@@ -109,6 +109,11 @@ def talk(sock: socket.socket, data: bytes) -> bytes:
     return answer
 
 
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def complaint(process: subprocess.Popen[str]) -> str:
     _, errors = process.communicate()
     assert process.returncode == 2
@@ -169,7 +174,7 @@ def test_a_second_signal_ends_at_once(command: Command) -> None:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        while socket.socket().connect_ex(("127.0.0.1", sock.getpeername()[1])) == 0:
+        while is_listening(sock.getpeername()[1]):
             pass  # the first signal stops the listening
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0

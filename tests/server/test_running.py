@@ -1,13 +1,15 @@
-"""``run`` in a process of its own: what it does with signals is told in tests/test_cli.py."""
+"""Signals: under ``run``, and as Trio has them; tests/test_cli.py tells more, in processes of its own."""
 
 from __future__ import annotations
 
 import signal
+from functools import partial
 from typing import Any
 
 import pytest
+import trio
 
-from trio_websock import Handler, Ok, OptionError, Server, run
+from trio_websock import Handler, Ok, OptionError, Server, run, serve
 from trio_websock.server.running import run_announced
 
 
@@ -42,3 +44,50 @@ def test_errors_come_bare_and_not_in_groups() -> None:
         run(Quiet, port=-1)
     with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1:80"):
         run(Quiet, host="192.0.2.1", port=80)
+
+
+class Interrupting:
+    """A ``task_status`` that presses Ctrl-C as soon as the server listens."""
+
+    def started(self, server: Server) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_without_run_an_interrupt_is_a_graceful_end_too_and_goes_on() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(partial(serve, Quiet, port=0, task_status=Interrupting()))
+
+
+class Interrupted(Quiet):
+    """Ctrl-C hits this callback."""
+
+    def handle_in(self, message: str | bytes, state: None) -> Ok[None]:
+        signal.raise_signal(signal.SIGINT)
+        return Ok(None)
+
+
+async def open_websocket(server: Server) -> trio.SocketStream:
+    stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+    await stream.send_all(
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    await stream.receive_some()
+    return stream
+
+
+def test_an_interrupt_that_hits_a_callback_lets_the_other_connections_finish() -> None:
+    seen = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(partial(serve, Interrupted, port=0))
+            async with await open_websocket(server) as first, await open_websocket(server) as other:
+                await first.send_all(b"\x81\x82\0\0\0\0hi")
+                with trio.CancelScope(shield=True):
+                    seen.append(await other.receive_some())
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        trio.run(main)
+    assert caught.group_contains(KeyboardInterrupt)
+    assert seen == [b"\x88\x02\x03\xe9"]

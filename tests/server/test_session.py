@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
+import trustme
 
 from trio_websock import Handler, Ok, Push, Request, Response, Server, Upgrade, is_upgrade, upgrade
 from trio_websock.hosts.wire import StreamWire
@@ -232,6 +234,17 @@ async def test_a_client_that_does_not_read_its_answer_is_dropped(
     assert server.snapshot().open_clients == 1
     await trio.sleep(0.2)
     assert server.snapshot().open_clients == 0
+
+
+async def test_tls_that_stalls_counts_against_the_same_time(
+    start: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    trustme.CA().issue_cert("localhost").configure_cert(context)
+    client = await open_in_memory(start, memory_listener, ssl_context=context)
+    await client.send_all(b"\x16\x03\x01")
+    assert await read_all(client) == b""
+    assert trio.current_time() == pytest.approx(10)
 
 
 # What it leaves behind.

@@ -66,6 +66,7 @@ class Server:
         self._clients: trio.Nursery | None = None
         self._aides: trio.Nursery | None = None
         self._drained = trio.Event()
+        self._is_interrupted = False
 
     @property
     def port(self) -> int:
@@ -152,28 +153,38 @@ class Server:
                 session.shutdown_nowait(restart=notice.restart, deadline=notice.deadline)
                 await trio.sleep(1 / rate)
 
+    @trio.lowlevel.enable_ki_protection  # so that an interrupt waits for the two places below that expect one
     async def _serve(self, task_status: trio.TaskStatus[Server]) -> None:
-        interruption: BaseException | None = None
+        going_on: BaseException | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._host)
-            task_status.started(self)
             try:
+                task_status.started(self)
                 await self._drained.wait()
-            except BaseException as exc:  # Cancelled or KeyboardInterrupt: goes on as soon as all is over
-                interruption = exc
+            except KeyboardInterrupt:
+                self._interrupt()
+            except BaseException as exc:  # Cancelled: goes on as soon as all is over
+                going_on = exc
                 self._begin_shutdown(False, self._options.grace, None)
-                await self._wait_drained()
-        if interruption is not None:
-            raise interruption
+            await self._wait_drained()
+        if going_on is not None:
+            raise going_on
+        if self._is_interrupted:
+            raise KeyboardInterrupt
+
+    def _interrupt(self) -> None:
+        """Ctrl-C without :func:`run`: the first is a graceful shutdown, the second is out of patience."""
+        self._begin_shutdown(False, 0 if self._is_interrupted else self._options.grace, None)
+        self._is_interrupted = True
 
     async def _wait_drained(self) -> None:
-        # Shielded: we have been cancelled, and what is left to wait for is bounded by the grace.
+        # Shielded: we may have been cancelled, and what is left to wait for is bounded by the grace.
         with trio.CancelScope(shield=True):
-            try:
-                await self._drained.wait()
-            except KeyboardInterrupt:  # the second Ctrl-C: somebody is out of patience
-                self._begin_shutdown(False, 0, None)
-                await self._drained.wait()
+            while not self._drained.is_set():
+                try:
+                    await self._drained.wait()
+                except KeyboardInterrupt:
+                    self._interrupt()
 
     async def _host(self) -> None:
         """Serve until a shutdown has begun and the last client has gone."""
@@ -193,10 +204,16 @@ class Server:
             with self._accepting:
                 async with trio.open_nursery() as nursery:
                     for entrance in self._entrances:
-                        nursery.start_soon(entrance.admit_clients, self._admit)
+                        nursery.start_soon(self._accept_from, entrance)
         finally:
             for entrance in self._entrances:
                 await entrance.aclose()
+
+    async def _accept_from(self, entrance: Entrance) -> None:
+        try:
+            await entrance.admit_clients(self._admit)
+        except* KeyboardInterrupt:
+            self._interrupt()
 
     def _admit(self, wire: Wire) -> None:
         assert self._clients is not None
@@ -212,6 +229,10 @@ class Server:
     async def _entertain(self, session: Session) -> None:
         try:
             await session.run()
+        except* KeyboardInterrupt:
+            # Python raises it in whatever code is running, and here that is most often a callback; it is meant for
+            # the whole program.
+            self._interrupt()
         finally:
             del self._sessions[session]
 

@@ -134,7 +134,7 @@ class Session:
         self._ledger.connections += 1
         notice = self._ledger.notice
         if notice is not None:  # it came while the 101 waited for the socket
-            connection.shutdown_nowait(restart=notice.restart, deadline=notice.deadline)
+            self.shutdown_nowait(restart=notice.restart, deadline=notice.deadline)
         await run_connection(connection, agreement.wish.handler, agreement.wish.args)
 
     async def _speak_http(self) -> Agreement | None:
