@@ -9,7 +9,21 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_websock import NORMAL, Ok, Ping, Pong, Push, Reply, Stop, current_connection
+from trio_websock import (
+    NORMAL,
+    ConnectionLost,
+    Error,
+    FrameError,
+    Ok,
+    Ping,
+    Pong,
+    Push,
+    Reply,
+    Stop,
+    UpgradeRefused,
+    WriteTimeout,
+    current_connection,
+)
 from trio_websock.testing.connection import open_test_connection
 
 
@@ -194,3 +208,18 @@ async def test_messages_sent_counts_what_callbacks_pushed(autojump_clock):
         await peer.send("a", "b")
         assert peer.connection.messages_sent == 4
         assert peer.connection.messages_received == 2
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [FrameError("RSV1 came", "RFC 6455 §5.2"), UpgradeRefused(403, "no"), ConnectionLost("reset"), WriteTimeout()],
+)
+async def test_error_about_another_connection_is_an_exception_like_any_other(failure, autojump_clock):
+    class Client(Echo):
+        def handle_in(self, message, state):
+            raise failure
+
+    async with open_test_connection(Client) as peer:
+        await peer.send("x")
+        assert peer.close_sent == (1011, "")
+        assert await peer.wait_ended() == Error(failure)

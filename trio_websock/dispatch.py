@@ -24,8 +24,9 @@ import trio
 
 from .behaviour.enforce import Ending, Enforcer
 from .behaviour.handler import Callbacks
-from .behaviour.reasons import Error, Reason, close_for
+from .behaviour.reasons import Close, Error, Reason, close_for
 from .behaviour.results import Ok, Push, Reply, Stop
+from .codes import CloseCode
 from .connection import Connection
 from .errors import RemoteError, TransportError
 from .idle import IdleClock
@@ -114,7 +115,8 @@ class Dispatcher:
     def fail(self, exc: BaseException, where: str) -> None:
         """End with 1011 because of an exception of the application, and log it."""
         logger.error("%s.%s failed, peer %s", self._connection.handler, where, self._connection.peer, exc_info=exc)
-        self.end(Error(exc))
+        # Not by the table: a RemoteError or ConnectionLost raised here is about another connection than this one.
+        self.ending = Ending(Error(exc), Close(CloseCode.INTERNAL_ERROR))
 
     def end(self, reason: Reason) -> Ending:
         """End for ``reason`` with the close frame that belongs to it, if there is a peer to get one."""
