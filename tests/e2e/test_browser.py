@@ -46,11 +46,13 @@ PATIENCE = 30  # seconds until a test gives up
 reasons: queue.SimpleQueue[Reason] = queue.SimpleQueue()
 
 
-class Echo(Handler[None, None]):
-    def init(self, request: Request) -> Result[None]:
-        return Ok(None)
+class Echo(Handler[bool, None]):
+    """The state is whether the test wants to be told how the connection ended."""
 
-    def handle_in(self, message: str | bytes, state: None) -> Result[None]:
+    def init(self, request: Request) -> Result[bool]:
+        return Ok("tell" in request.query)
+
+    def handle_in(self, message: str | bytes, state: bool) -> Result[bool]:
         match message:
             case "fail":
                 raise RuntimeError("as asked")
@@ -59,8 +61,9 @@ class Echo(Handler[None, None]):
                 return Stop(NORMAL, state, close=(int(code), text))
         return Push(message, state)
 
-    def terminate(self, reason: Reason, state: None) -> None:
-        reasons.put(reason)
+    def terminate(self, reason: Reason, state: bool) -> None:
+        if state:
+            reasons.put(reason)
 
 
 def site(request: Request) -> Response | Upgrade:
@@ -121,8 +124,6 @@ def _one_blank_window(browser: Any) -> Iterator[None]:
         browser.close()
     browser.switch_to.window(browser.window_handles[0])
     browser.get("about:blank")
-    while not reasons.empty():
-        reasons.get_nowait()
 
 
 PRELUDE = """
@@ -199,7 +200,7 @@ def test_the_browser_closes_cleanly(
     browser: Any, origin: str, call: str, event: dict[str, object], reason: Reason
 ) -> None:
     browser.get(origin)
-    assert converse(browser, f"await opened; socket.{call}; return await closed;") == event
+    assert converse(browser, f"await opened; socket.{call}; return await closed;", "/echo?tell") == event
     assert reasons.get(timeout=PATIENCE) == reason
 
 
@@ -217,7 +218,7 @@ def test_a_message_too_big_closes_with_1009(browser: Any, origin: str) -> None:
 
 def test_a_silent_browser_is_closed_with_1001(browser: Any, origin: str) -> None:
     browser.get(origin)
-    event = converse(browser, "return await closed;", "/impatient")
+    event = converse(browser, "return await closed;", "/impatient?tell")
     assert event == {"code": 1001, "reason": "idle timeout", "wasClean": True}
     assert reasons.get(timeout=PATIENCE) == Timeout()
 
@@ -227,7 +228,6 @@ def test_a_silent_browser_is_closed_with_1001(browser: Any, origin: str) -> None
     [
         ({}, {"code": 1001, "reason": "", "wasClean": True}),
         ({"restart": True}, {"code": 1012, "reason": "", "wasClean": True}),
-        ({"grace": 0}, {"code": 1006, "reason": "", "wasClean": False}),
     ],
 )
 def test_the_browser_sees_the_server_go(
@@ -240,12 +240,21 @@ def test_the_browser_sees_the_server_go(
         assert browser.execute_async_script("window.closed_event.then(arguments[0]);") == event
 
 
-@pytest.mark.parametrize("leave", ["get", "close"])
+def test_a_server_that_dies_is_an_unclean_1006(browser: Any, run_example: RunExample) -> None:
+    with run_example("echo") as example:
+        browser.get(example.url.replace("ws:", "http:"))
+        converse(browser, "await opened; window.closed_event = closed; return 'open';")
+        example.process.kill()
+        event = browser.execute_async_script("window.closed_event.then(arguments[0]);")
+    assert event == {"code": 1006, "reason": "", "wasClean": False}
+
+
+@pytest.mark.parametrize("leave", ["reload", "close"])
 def test_leaving_the_page_is_a_close_with_1001(browser: Any, origin: str, leave: str) -> None:
     browser.switch_to.new_window("tab")
     browser.get(origin)
-    converse(browser, "await opened; window.kept = socket; return 'open';")
-    browser.get("about:blank") if leave == "get" else browser.close()
+    converse(browser, "await opened; window.kept = socket; return 'open';", "/echo?tell")
+    browser.refresh() if leave == "reload" else browser.close()
     assert reasons.get(timeout=PATIENCE) == Remote(1001, "")
 
 
