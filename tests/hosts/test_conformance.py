@@ -37,10 +37,13 @@ class NativeServer:
     """Our own server, running."""
 
     server: Server
-    connect: Callable[[], Awaitable[trio.abc.Stream]]
+    open_stream: Callable[[], Awaitable[trio.abc.Stream]]
     authority: str
     scope: trio.CancelScope
     finished: trio.Event
+
+    async def connect(self) -> trio.abc.Stream:
+        return await self.open_stream()
 
     async def shutdown(self, *, restart: bool = False, grace: float | None = None) -> None:
         await self.server.shutdown(restart=restart, grace=grace)
@@ -117,7 +120,7 @@ class TlsHost:
         return open_native(app, self.connect, {"port": 0, "ssl_context": certificates().server, **options})
 
     @staticmethod
-    async def connect(server: Server) -> trio.SSLStream[trio.SocketStream]:
+    async def connect(server: Server) -> trio.SSLStream:
         plain = await trio.open_tcp_stream("127.0.0.1", server.port)
         return trio.SSLStream(plain, certificates().client, server_hostname="localhost")
 

@@ -50,10 +50,13 @@ class Capability(enum.Enum):
 class HostedServer(Protocol):
     """A running server of some host."""
 
-    #: What a peer sends as ``Host``.
-    authority: str
-    #: Set when nothing of the server runs any more.
-    finished: trio.Event
+    @property
+    def authority(self) -> str:
+        """What a peer sends as ``Host``."""
+
+    @property
+    def finished(self) -> trio.Event:
+        """Set when nothing of the server runs any more."""
 
     async def connect(self) -> trio.abc.Stream:
         """Open a connection; ``OSError`` where nobody listens."""
@@ -68,10 +71,17 @@ class HostedServer(Protocol):
 class Host(Protocol):
     """A server that hosts handlers, as the checks see it."""
 
-    name: str
-    capabilities: frozenset[Capability]
-    #: Real seconds for one second in the script of a check; 1.0 in virtual time.
-    pace: float
+    @property
+    def name(self) -> str:
+        """For reports."""
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What it can be asked."""
+
+    @property
+    def pace(self) -> float:
+        """Real seconds for one second in the script of a check; 1.0 in virtual time."""
 
     def make_clock(self) -> trio.abc.Clock | None:
         """The clock to run a check with; ``None`` for the real one."""
@@ -196,7 +206,7 @@ class Stage:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        #: For the check to open; what waits for it is up to its handler.
+        #: For the check to open, and open at its end; what waits for it is up to its handler.
         self.gate = trio.Event()
         self._log = _LogKeeper()
         self._note, self._noted = trio.open_memory_channel[Any](math.inf)
@@ -243,7 +253,10 @@ class Stage:
         """Have the host serve a handler or an application function."""
         options.setdefault("grace", self.seconds(QUIET_GRACE))
         async with self.host.open_server(app, **options) as server:
-            yield server
+            try:
+                yield server
+            finally:
+                self.gate.set()  # a handler that waits for it in a shield would hold the server for ever
 
     async def connect(self, server: HostedServer) -> ScriptedPeer:
         """A peer that is connected and has not said anything yet."""

@@ -215,7 +215,7 @@ async def a_fault_is(stage: Stage, sent: bytes, code: bytes, kind: Any) -> None:
 @CHECKS.add()
 async def max_message_size_is_that_of_the_inflated_message(stage: Stage) -> None:
     async with stage.open(Noting, OFFER, compress=True, max_message_size=5) as peer:
-        await peer.send(frame(0xC1, HELLO), frame(0xC1, HELLO[:-1] + b"\x04\x00"))
+        await peer.send(frame(0xC1, HELLO), frame(0xC1, b"\x00\x06\x00\xf9\xffHello!\x00"))
         await stage.expect_notes("Hello")
         await peer.expect(b"\x88\x02\x03\xf1")
 

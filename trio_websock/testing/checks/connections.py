@@ -30,6 +30,7 @@ async def current_connection_tells_request_and_subprotocol(stage: Stage) -> None
     class Curious(Witness):
         def handle_in(self, message: Any, state: Any) -> Any:
             connection = current_connection()
+            assert connection.request is not None
             return Push(f"{connection.request.path} {connection.subprotocol}", state)
 
     async with (

@@ -13,7 +13,7 @@ from trio_websock import (
     upgrade,
 )
 
-from ..scripted_peer import ScriptedPeer, binary, close, frame, ping, text
+from ..scripted_peer import MASKING_KEY, ScriptedPeer, binary, close, frame, ping, text
 from ..stage import Capability, Checks, Stage, Witness
 from .witnesses import Echo, Noting
 
@@ -71,18 +71,20 @@ async def close_with_1002(stage: Stage, sent: bytes) -> None:
         await expect_fault(stage, peer, b"\x88\x02\x03\xea", FrameError)
 
 
-@CHECKS.add_each(
-    {
-        "an unmasked message": (b"\x81\x05",),
-        "RSV1": (b"\xc1\x85",),
-        "a reserved opcode": (b"\x83\x85",),
-        "a stray continuation": (b"\x80\x85",),
-        "a fragmented ping": (b"\x09\x85",),
-        "a ping of 126 bytes": (b"\x89\xfe\x00\x7e",),
-        "125 bytes in 16 bits": (b"\x82\xfe\x00\x7d",),
-        "a 64-bit length with its top bit": (b"\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00",),
-    }
-)
+HEADS = {
+    "an unmasked message": b"\x81\x05",
+    "RSV1": b"\xc1\x85" + MASKING_KEY,
+    "a reserved opcode": b"\x83\x85" + MASKING_KEY,
+    "a stray continuation": b"\x80\x85" + MASKING_KEY,
+    "text within a message": frame(0x01, b"a") + b"\x81\x85" + MASKING_KEY,
+    "a fragmented ping": b"\x09\x85" + MASKING_KEY,
+    "a ping of 126 bytes": b"\x89\xfe\x00\x7e" + MASKING_KEY,
+    "125 bytes in 16 bits": b"\x82\xfe\x00\x7d" + MASKING_KEY,
+    "a 64-bit length with its top bit": b"\x82\xff\x80\x00\x00\x00\x00\x00\x00\x00" + MASKING_KEY,
+}
+
+
+@CHECKS.add_each({name: (head,) for name, head in HEADS.items()})
 async def close_with_1002_as_soon_as_the_head_is_there(stage: Stage, head: bytes) -> None:
     async with stage.open(Witness) as peer:
         await peer.send(head)
@@ -195,7 +197,7 @@ async def max_message_size_is_a_mebibyte_by_default(stage: Stage) -> None:
     async with stage.open(Echo) as peer:
         await peer.send(binary(b"x" * MEBIBYTE))
         assert await peer.receive_frame() == (0x82, b"x" * MEBIBYTE)
-        await peer.send(b"\x82\xff\x00\x00\x00\x00\x00\x10\x00\x01")
+        await peer.send(b"\x82\xff\x00\x00\x00\x00\x00\x10\x00\x01" + MASKING_KEY)
         await expect_fault(stage, peer, b"\x88\x02\x03\xf1", MessageTooBig)
 
 
@@ -219,7 +221,7 @@ async def max_message_size_counts_bytes_and_not_characters(stage: Stage) -> None
 )
 async def closes_with_1009_at_the_head_of(stage: Stage, options: dict[str, Any], sent: bytes) -> None:
     async with stage.open(Witness, **options) as peer:
-        await peer.send(sent)
+        await peer.send(sent, MASKING_KEY)
         await expect_fault(stage, peer, b"\x88\x02\x03\xf1", MessageTooBig)
 
 

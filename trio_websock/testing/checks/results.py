@@ -202,7 +202,7 @@ async def stop_may_close_with(stage: Stage, code: int) -> None:
 
 UNSENDABLE = (-1, 0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535, 65536)
 
-REFUSED_CLOSES = {
+REFUSED_CLOSES: dict[str, Any] = {
     **{f"the close code {code}": code for code in UNSENDABLE},
     "a close code that is a string": "1000",
     "a close text without a code": (None, "text"),
@@ -213,7 +213,7 @@ REFUSED_CLOSES = {
     "a close of three parts": (1000, "a", "b"),
 }
 
-REFUSED_MESSAGES = {
+REFUSED_MESSAGES: dict[str, Any] = {
     "None": None,
     "a number": 5,
     "None in a list": [None],
@@ -237,8 +237,8 @@ REFUSED: dict[str, tuple[Any, ...]] = {
     "a state alone": (0,),
     "a class of result": (Ok,),
     "an exception": (ValueError("returned, not raised"),),
-    **{f"Push of {name}": (Push(message, "new"),) for name, message in REFUSED_MESSAGES.items()},  # type: ignore[arg-type]  # what the checks are about
-    **{f"Stop with {name}": (Stop(NORMAL, "new", closing),) for name, closing in REFUSED_CLOSES.items()},  # type: ignore[arg-type]  # what the checks are about
+    **{f"Push of {name}": (Push(message, "new"),) for name, message in REFUSED_MESSAGES.items()},
+    **{f"Stop with {name}": (Stop(NORMAL, "new", closing),) for name, closing in REFUSED_CLOSES.items()},
     "Reply of None": (Reply(None, None, "new"),),  # type: ignore[arg-type]  # what the check is about
     "Stop with a bad message": (Stop(NORMAL, "new", 1000, ["good", 5]),),  # type: ignore[list-item]  # what the check is about
 }

@@ -160,7 +160,7 @@ async def the_426_says_the_version_where_it_was(stage: Stage, versions: list[str
 @CHECKS.add_each(
     {
         "the HTTP version before the method": (400, {"version": "HTTP/1.0", "method": "POST"}, (), "1.0"),
-        "the method before Host": (400, {"method": "POST", "drop": "Host"}, (), "POST"),
+        "the method before the version": (400, {"method": "POST", "drop": "Sec-WebSocket-Version"}, (), "POST"),
         "Host before Connection": (400, {"drop": "Connection"}, ("Host: b",), "Host"),
         "Connection before the key": (426, {"drop": "Connection"}, ("Sec-WebSocket-Key: x",), ""),
         "the version before the key": (426, {"drop": "Sec-WebSocket-Version"}, ("Sec-WebSocket-Key: x",), ""),
