@@ -137,6 +137,10 @@ class Assembler:
         room = None if limit is None else limit - len(self._buffer or b"")
         inflated = self._deflate.decompress(piece, last, room)
         if room is not None and len(inflated) > room:
+            if self._text and self._limits.validate_utf8:
+                # In smaller pieces text that is not UTF-8 would have been met first; how the bytes came must not
+                # decide what the peer is told.
+                self._check_text(inflated)
             raise self._too_big(f"that inflates to more than {limit} bytes")
         return inflated
 

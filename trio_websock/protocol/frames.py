@@ -123,7 +123,7 @@ def parse_head(buffer: bytes, position: int, expect_mask: bool, allow_rsv1: bool
     size, length = 2, second & _LENGTH
     if length > MAX_CONTROL_PAYLOAD:
         if opcode >= FIRST_CONTROL:
-            raise _fault_of_control(opcode, f"of more than {MAX_CONTROL_PAYLOAD} bytes")
+            raise _fault_of_control(opcode, "with an extended length")
         size = 4 if length == _LENGTH_16 else 10
         if available < size:
             return None
