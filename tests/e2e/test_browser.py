@@ -360,6 +360,21 @@ def test_a_tab_that_closes_leaves_the_chat(browser: Any, run_example: RunExample
         assert text_of(browser, "#here") == ["Only you here"]
 
 
+def test_a_tab_that_goes_elsewhere_leaves_the_chat_and_rejoins_when_it_comes_back(
+    browser: Any, run_example: RunExample
+) -> None:
+    with run_example("chat") as example:
+        ada = join_chat(browser, example.url, "Ada", first=True)
+        ben = join_chat(browser, example.url, "Ben")
+        until(browser, lambda: len(text_of(browser, "#people li")) == 2)
+        browser.get("about:blank")
+        browser.switch_to.window(ada)
+        until(browser, lambda: text_of(browser, ".event")[-1] == "Ben left the room")
+        browser.switch_to.window(ben)
+        browser.back()
+        until(browser, lambda: text_of(browser, "#people span:last-child") == ["Ada", "Ben (you)"])
+
+
 def test_a_name_that_is_taken_is_refused_at_the_door_of_the_chat(browser: Any, run_example: RunExample) -> None:
     with run_example("chat") as example:
         join_chat(browser, example.url, "Ada", first=True)
