@@ -274,8 +274,3 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--version"])
     assert capsys.readouterr().out.startswith("trio_websock ")
-
-
-def test_the_package_itself_is_the_command() -> None:
-    words = [sys.executable, "-m", "trio_websock", "--version"]
-    assert subprocess.run(words, cwd=ROOT, check=True, capture_output=True).stdout.startswith(b"trio_websock ")

@@ -24,7 +24,8 @@ async def start(nursery: trio.Nursery) -> Start:
         if not options.keys() & {"path", "listeners"}:
             options.setdefault("port", 0)
         options.setdefault("grace", 0)
-        return await nursery.start(partial(serve, handler_or_app, **options))
+        server: Server = await nursery.start(partial(serve, handler_or_app, **options))
+        return server
 
     return start_server
 
@@ -46,20 +47,20 @@ def ask() -> Callable[..., Awaitable[bytes]]:
     return talk
 
 
-class MemoryListener(trio.abc.Listener[trio.StapledStream]):
+class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
     """Clients without sockets, so that the clock may be virtual."""
 
     def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[trio.StapledStream](8)
+        self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](8)
 
-    async def accept(self) -> trio.StapledStream:
+    async def accept(self) -> trio.abc.Stream:
         return await self._receive.receive()
 
     async def aclose(self) -> None:
         self._receive.close()
         await trio.lowlevel.checkpoint()
 
-    def connect(self) -> trio.StapledStream:
+    def connect(self) -> trio.abc.Stream:
         """The client's end of a new connection."""
         ours, theirs = trio.testing.memory_stream_pair()
         self._send.send_nowait(theirs)

@@ -165,6 +165,11 @@ def test_a_request_line_without_a_version_is_answered_505() -> None:
     assert fault_of(b"GET /\r\n\r\n").status == 505
 
 
+def test_too_many_fields_are_answered_431() -> None:
+    assert len(parse_head(GET + b"A: b\r\n" * 255 + b"\r\n").headers.get_all("a")) == 255
+    assert fault_of(GET + b"A: b\r\n" * 256 + b"\r\n").status == 431
+
+
 def test_expect_100_continue_is_noted() -> None:
     assert parse_head(GET + b"Expect: 100-Continue\r\n\r\n").expects_continue
 

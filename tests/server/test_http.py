@@ -15,7 +15,7 @@ GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
 
 
-def open_channel() -> tuple[HttpChannel, trio.StapledStream]:
+def open_channel() -> tuple[HttpChannel, trio.abc.Stream]:
     client, server = trio.testing.memory_stream_pair()
     return HttpChannel(StreamWire(server), 100, 10), client
 

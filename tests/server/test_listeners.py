@@ -50,6 +50,11 @@ async def open_one(**options: Any) -> Entrance:
     return entrance
 
 
+async def connect_to(entrance: Entrance) -> trio.SocketStream:
+    assert isinstance(entrance.address, tuple)
+    return await trio.open_tcp_stream(*entrance.address)
+
+
 def listening_socket() -> socket.socket:
     sock = socket.create_server(("127.0.0.1", 0))
     return sock
@@ -57,8 +62,7 @@ def listening_socket() -> socket.socket:
 
 async def test_a_tcp_client_comes_as_a_wire_that_knows_its_address() -> None:
     entrance = await open_one(port=0)
-    host, port = entrance.address or ("", 0)
-    wire = await admit_one(entrance, lambda: trio.open_tcp_stream(host, port))
+    wire = await admit_one(entrance, lambda: connect_to(entrance))
     assert wire.client is not None
     assert wire.client[0] == "127.0.0.1"
     await wire.aclose()
@@ -89,8 +93,7 @@ async def make_socket_listener() -> object:
 @pytest.mark.parametrize("make", [make_stdlib_socket, make_trio_socket, make_socket_listener])
 async def test_given_listening_sockets_are_taken_over(make: Any) -> None:
     entrance = await open_one(listeners=[await make()])
-    host, port = entrance.address or ("", 0)
-    wire = await admit_one(entrance, lambda: trio.open_tcp_stream(host, port))
+    wire = await admit_one(entrance, lambda: connect_to(entrance))
     assert isinstance(wire, SocketWire)
     await wire.aclose()
 
@@ -101,8 +104,7 @@ async def test_a_given_tls_listener_keeps_its_own_tls() -> None:
     authority.issue_cert("127.0.0.1").configure_cert(context)
     [listener] = await trio.open_ssl_over_tcp_listeners(0, context, host="127.0.0.1")
     entrance = await open_one(listeners=[listener])
-    host, port = entrance.address or ("", 0)
-    wire = await admit_one(entrance, lambda: trio.open_tcp_stream(host, port))
+    wire = await admit_one(entrance, lambda: connect_to(entrance))
     assert (wire.scheme, wire.client is None) == ("https", False)
     await wire.aclose()
 
@@ -110,8 +112,8 @@ async def test_a_given_tls_listener_keeps_its_own_tls() -> None:
 async def test_any_listener_serves(memory_listener: Any) -> None:
     entrance = await open_one(listeners=[memory_listener])
 
-    async def connect() -> trio.StapledStream:
-        client: trio.StapledStream = memory_listener.connect()
+    async def connect() -> trio.abc.Stream:
+        client: trio.abc.Stream = memory_listener.connect()
         return client
 
     wire = await admit_one(entrance, connect)
@@ -158,11 +160,6 @@ def sulking_entrance(*failures: int) -> SocketEntrance:
     return SocketEntrance(sock)
 
 
-async def connect_to(entrance: Entrance) -> trio.SocketStream:
-    host, port = entrance.address or ("", 0)
-    return await trio.open_tcp_stream(host, int(port))
-
-
 @pytest.mark.parametrize("code", [errno.ECONNABORTED, errno.EPROTO, errno.EPERM])
 async def test_a_client_that_was_gone_before_it_was_accepted_is_passed_over(code: int) -> None:
     entrance = sulking_entrance(code)
@@ -192,17 +189,17 @@ async def test_a_listener_without_sockets_is_waited_out_too(
 ) -> None:
     accept, failures = memory_listener.accept, [errno.EMFILE]
 
-    async def accept_sulking() -> trio.StapledStream:
+    async def accept_sulking() -> trio.abc.Stream:
         if failures:
             raise OSError(failures.pop(), "sulking")
-        stream: trio.StapledStream = await accept()
+        stream: trio.abc.Stream = await accept()
         return stream
 
     memory_listener.accept = accept_sulking
     entrance = await open_one(listeners=[memory_listener])
 
-    async def connect() -> trio.StapledStream:
-        client: trio.StapledStream = memory_listener.connect()
+    async def connect() -> trio.abc.Stream:
+        client: trio.abc.Stream = memory_listener.connect()
         return client
 
     await (await admit_one(entrance, connect)).aclose()

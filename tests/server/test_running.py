@@ -46,10 +46,10 @@ def test_errors_come_bare_and_not_in_groups() -> None:
         run(Quiet, host="192.0.2.1", port=80)
 
 
-class Interrupting:
-    """A ``task_status`` that presses Ctrl-C as soon as the server listens."""
+class Interrupting(trio.TaskStatus[Server]):
+    """Presses Ctrl-C as soon as the server listens."""
 
-    def started(self, server: Server) -> None:
+    def started(self, value: Server | None = None) -> None:
         signal.raise_signal(signal.SIGINT)
 
 

@@ -294,8 +294,8 @@ class Stubborn(Echo):
         raise AssertionError("not reached")
 
 
-async def open_in_memory(listener: Any, *sent: bytes) -> trio.StapledStream:
-    stream: trio.StapledStream = listener.connect()
+async def open_in_memory(listener: Any, *sent: bytes) -> trio.abc.Stream:
+    stream: trio.abc.Stream = listener.connect()
     await upgraded(stream)
     for data in sent:
         await stream.send_all(data)

@@ -130,13 +130,13 @@ async def test_the_answer_is_not_lost_to_a_flood_of_unread_bytes(start: Start, a
 # Limits in time.
 
 
-async def open_in_memory(start: Start, listener: Any, **options: Any) -> trio.StapledStream:
+async def open_in_memory(start: Start, listener: Any, **options: Any) -> trio.abc.Stream:
     await start(app, listeners=[listener], handshake_timeout=10, **options)
-    client: trio.StapledStream = listener.connect()
+    client: trio.abc.Stream = listener.connect()
     return client
 
 
-async def read_all(client: trio.StapledStream) -> bytes:
+async def read_all(client: trio.abc.Stream) -> bytes:
     data = b""
     while piece := await client.receive_some():
         data += piece
@@ -216,10 +216,10 @@ async def test_a_client_that_does_not_read_its_answer_is_dropped(
 ) -> None:
     ours, theirs = trio.testing.lockstep_stream_pair()  # sends wait until they are received
 
-    class Listener(trio.abc.Listener[trio.StapledStream]):
+    class Listener(trio.abc.Listener[trio.abc.Stream]):
         has_accepted = False
 
-        async def accept(self) -> trio.StapledStream:
+        async def accept(self) -> trio.abc.Stream:
             if self.has_accepted:
                 await trio.sleep_forever()
             self.has_accepted = True

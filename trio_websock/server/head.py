@@ -57,6 +57,10 @@ class Head(NamedTuple):
     expects_continue: bool
 
 
+# Fields in one head. Each costs a lookup time over and over, and no browser sends a quarter as many (Bandit: 50,
+# Cowboy: 100, Node: 2000).
+MAX_FIELDS = 256
+
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
 # The fields that decide about framing and persistence; all others are the application's.
@@ -114,6 +118,8 @@ def parse_head(data: bytes) -> Head:
     method = parser.get_method().decode("ascii")
     if method == "CONNECT":
         raise BadRequest(501, "CONNECT came: this server is no proxy")
+    if len(fields.pairs) > MAX_FIELDS:
+        raise BadRequest(431, f"{len(fields.pairs)} header fields came: expected at most {MAX_FIELDS}")
     _check_host(fields.values(b"host"), version)
     return Head(
         method,
