@@ -24,7 +24,8 @@ suite=(
 say() { printf 'autobahn.sh: %s\n' "$*" >&2; }
 
 # Python 2.7 must not see the settings of the Python 3 that called us.
-python() { env -u PYTHONHOME -u VIRTUAL_ENV PYTHONPATH="$home/suite:$home/tools" "$home/python" "$@"; }
+unset PYTHONHOME VIRTUAL_ENV
+python() { PYTHONPATH="$home/suite:$home/tools" "$home/python" "$@"; }
 
 find_python() {
   local candidate
@@ -89,8 +90,9 @@ run() {
     exec docker run --rm --network host --user "$(id -u):$(id -g)" -v "$(dirname "$spec"):$(dirname "$spec")" "$image" \
       wstest -m fuzzingclient -s "$spec"
   fi
-  # What "wstest -m fuzzingclient" does, without wstest, which imports TLS and WAMP.
-  python -s - "$spec" "$home/suite" <<'PYTHON'
+  # What "wstest -m fuzzingclient" does, without wstest, which imports TLS and WAMP. In place of this shell, so that who
+  # ends the one ends the other.
+  PYTHONPATH="$home/suite:$home/tools" exec "$home/python" -s - "$spec" "$home/suite" <<'PYTHON'
 import json, site, sys, types
 
 site.addsitedir(sys.argv[2])  # for the namespace package zope
