@@ -202,13 +202,14 @@ class TestCompressed:
         with pytest.raises(MessageTooBig):
             frame(target, MORE, self.HELLO[4:], fin=False)
 
-    @pytest.mark.parametrize("size", [1, 10])
-    def test_text_that_is_not_utf8_before_the_limit_is_the_fault_however_it_came(self, size: int) -> None:
-        target, data = self.compressed(max_message_size=4), b"\xfa\x9f\x08\x08\x00"  # ff, then the letter x nine times
+    @pytest.mark.parametrize("size", [1, 6])
+    def test_text_that_is_not_utf8_is_the_fault_even_if_there_is_too_much_of_it(self, size: int) -> None:
+        data = b"\xfa\x5f\x01\x03\x00\x00"  # FF and nine times the letter x
+        target = self.compressed(max_message_size=4)
         target.open_frame(head(TEXT, len(data), True, compressed=True))
+        pieces = [data[start : start + size] for start in range(0, len(data), size)]
         with pytest.raises(UnicodeDecodeError):
-            for start in range(0, len(data), size):
-                target.receive_piece(data[start : start + size], start + size >= len(data))
+            [target.receive_piece(piece, last=False) for piece in pieces]
 
     def test_without_a_limit_everything_is_inflated(self) -> None:
         assert frame(self.compressed(max_message_size=None), TEXT, self.HELLO, compressed=True) == "Hello"
