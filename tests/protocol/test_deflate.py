@@ -283,6 +283,12 @@ class TestInflating:
             inflate(server(), b"\x06\xff\xff")
         assert (caught.value.close_code, caught.value.section) == (1007, "RFC 7692 §7.2.2")
 
+    @pytest.mark.parametrize("message", [HELLO[:-1], HELLO[:3], HELLO_STORED[:-3], b"\x00\xff\x00\x00\xff"])
+    @pytest.mark.parametrize("takeover", [True, False])
+    def test_a_message_that_ends_inside_a_block_is_an_invalid_payload(self, message: bytes, takeover: bool) -> None:
+        with pytest.raises(InvalidPayload):
+            inflate(server(client_no_context_takeover=not takeover), message)
+
     def test_a_message_without_a_byte_is_empty_and_harms_no_later_one(self) -> None:
         assert inflate(server(), b"", HELLO, b"", HELLO_AGAIN) == [b"", b"Hello", b"", b"Hello"]
 

@@ -25,6 +25,8 @@ _MAX_WINDOW_BITS = 15
 # zlib takes 8 for 9 where it writes a header, and refuses it for the raw stream of RFC 7692, which has none.
 _MIN_ZLIB_WINDOW_BITS = 9
 
+# An empty block with BFINAL set, RFC 1951 §3.2.3: it ends a stream, but only one that is between two blocks.
+_LAST_BLOCK = b"\x03\x00"
 # What a flush leaves at the end of a message; it does not travel, RFC 7692 §7.2.1.
 _TAIL = b"\x00\x00\xff\xff"
 # A sender ends a stream now and then, if it ever does; a new one costs us far more than the two bytes it may cost the
@@ -286,7 +288,16 @@ class _Inflater(Protocol):
     def eof(self) -> bool: ...
     @property
     def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /, max_length: int) -> bytes: ...
+    def decompress(self, data: bytes, /, max_length: int = 0) -> bytes: ...
+    def copy(self) -> _Inflater: ...
+
+
+def _check_block_end(inflater: _Inflater) -> None:
+    """Refuse a message whose data stops inside a block: zlib would say nothing, and the tail would be read as data."""
+    probe = inflater.copy()
+    probe.decompress(_LAST_BLOCK)
+    if not probe.eof:
+        raise zlib.error("the data ends inside a block")
 
 
 @final
@@ -381,7 +392,11 @@ class PerMessageDeflate:
                 self._inflater = zlib.decompressobj(self._wbits[1])
             inflater = self._inflater
             inflated += inflater.decompress(data, max_length and max_length - len(inflated))
-            if not inflater.eof or (max_length and len(inflated) == max_length):
+            if max_length and len(inflated) == max_length:
+                break
+            if not inflater.eof:
+                if last:
+                    _check_block_end(inflater)
                 break
             self._end_stream()
             # A stream that ended on the last byte of the message leaves the tail alone; it begins nothing.
