@@ -42,6 +42,25 @@ async def test_later_deadline_changes_nothing():
     assert lifetime.deadline == 5
 
 
+async def test_adopted_scope_follows_the_deadline_until_it_is_released(autojump_clock):
+    lifetime = Lifetime()
+    deadline = trio.current_time() + 5
+    scope = trio.CancelScope()
+    lifetime.adopt(scope)
+    lifetime.shorten(deadline)
+    assert scope.deadline == deadline
+    lifetime.release(scope)
+    lifetime.shorten(deadline - 1)
+    assert scope.deadline == deadline
+
+
+async def test_deadline_that_has_passed_cancels_at_once():
+    lifetime = Lifetime()
+    with lifetime.bounded(shield=False) as scope:
+        lifetime.shorten(-math.inf)
+        assert scope.cancel_called
+
+
 async def test_shield_holds_an_outer_cancellation_back_until_the_deadline(autojump_clock):
     start = trio.current_time()
     with trio.CancelScope() as outer:

@@ -18,19 +18,19 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import CoroutineType, coroutine
-from typing import Any, final
+from typing import Any, cast, final
 
 import trio
 
 from .behaviour.enforce import Ending, Enforcer
 from .behaviour.handler import Callbacks
 from .behaviour.reasons import Close, Error, Reason, close_for
-from .behaviour.results import Ok, Push, Reply, Stop
+from .behaviour.results import RESULT_TYPES
 from .codes import CloseCode
 from .connection import Connection
 from .errors import RemoteError, TransportError
 from .idle import IdleClock
-from .inbox import Info
+from .inbox import Info, Item
 from .messages import Ping, Pong
 from .transport import Transport
 from .writer import Writer
@@ -41,8 +41,7 @@ logger = logging.getLogger("trio_websock.connection")
 
 MAX_UNSENT_SIZE = 64 * 1024  # bytes queued by one batch of callbacks before they have to wait for the peer
 
-_RESULTS = (Ok, Push, Reply, Stop)
-_CANCELLED = object()
+_NO_RESULT = object()  # there was no callback to call, or the peer's end has cancelled it
 
 
 @final
@@ -60,12 +59,14 @@ class Dispatcher:
     __slots__ = (
         "_callback",
         "_callbacks",
+        "_cancels_on_disconnect",
         "_connection",
         "_enforcer",
         "_idle",
         "_inbox",
         "_running",
         "_transport",
+        "_unsent_size",
         "_writer",
         "ending",
         "has_state",
@@ -83,7 +84,9 @@ class Dispatcher:
         self._inbox = connection._inbox
         self._enforcer = Enforcer(connection.handler, connection.options.validate_utf8)
         self._callback = "init"
+        self._cancels_on_disconnect = connection.options.cancel_on_disconnect
         self._running: trio.CancelScope | None = None
+        self._unsent_size = 0
         self.state: Any = None
         #: Whether ``init`` has succeeded, so that ``terminate`` is owed.
         self.has_state = False
@@ -96,14 +99,16 @@ class Dispatcher:
         Checkpoint: not for certain. Cancelled: a running callback is; ``ending`` stays unset.
         """
         try:
-            self.has_state = await self._run_callback("init", self._callbacks.init, args)
+            self.has_state = await self._conclude(self._callbacks.init(args))
             while self.ending is None:
-                if self._inbox:
-                    await self._run_next()
-                else:
+                if not self._inbox:
                     await self._flush()
                     self._idle.resume()
                     await self._inbox.wait_item()
+                elif self._inbox.interruption is not None:
+                    self.end(self._inbox.interruption)
+                else:
+                    await self._conclude(self._start_callback(self._inbox.pop()))
         except Exception as exc:
             self.fail(exc, self._callback)
         except trio.Cancelled as exc:
@@ -132,55 +137,58 @@ class Dispatcher:
         if self._running is not None:
             self._running.cancel()
 
-    async def _run_next(self) -> None:
-        if self._inbox.interruption is not None:
-            self.end(self._inbox.interruption)
-            return
-        item = self._inbox.pop()
+    def _start_callback(self, item: Item) -> object:
+        """Call the callback ``item`` is for; what it returned, or ``_NO_RESULT``."""
         kind = type(item)
         if kind is str or kind is bytes:
-            await self._run_callback("handle_in", self._callbacks.handle_in, item, self.state)
-        elif kind is Info:
-            await self._run_callback("handle_info", self._callbacks.handle_info, item.item, self.state)  # type: ignore[union-attr]  # narrowed by identity
-        elif kind is Ping or kind is Pong:
-            if self._callbacks.handle_control is not None:
-                await self._run_callback("handle_control", self._callbacks.handle_control, item, self.state)
-        else:
-            self.end(item)  # type: ignore[arg-type]  # only reasons are left
-            return
-        if self._transport.unsent_size > MAX_UNSENT_SIZE:
-            await self._flush()
+            self._callback = "handle_in"
+            return self._callbacks.handle_in(item, self.state)  # type: ignore[arg-type]  # narrowed by identity
+        if kind is Info:
+            self._callback = "handle_info"
+            return self._callbacks.handle_info(item.item, self.state)  # type: ignore[union-attr]  # as above
+        if kind is Ping or kind is Pong:
+            if self._callbacks.handle_control is None:
+                return _NO_RESULT
+            self._callback = "handle_control"
+            return self._callbacks.handle_control(item, self.state)  # type: ignore[arg-type]  # as above
+        self.end(item)  # type: ignore[arg-type]  # only reasons are left
+        return _NO_RESULT
 
-    async def _run_callback(self, name: str, callback: Callable[..., Any], *args: object) -> bool:
-        """Whether it ran to its end; only a disconnect makes that ``False``."""
-        self._callback = name
-        result = callback(*args)
-        if type(result) not in _RESULTS and isinstance(result, Awaitable):
+    async def _conclude(self, result: object) -> bool:
+        """Await ``result`` if need be, check it, and do what it says; whether there was one."""
+        kind = type(result)
+        if kind is CoroutineType and not self._cancels_on_disconnect:
+            result = await _drive(cast("CoroutineType[Any, Any, object]", result), self._suspended)
+        elif kind not in RESULT_TYPES and isinstance(result, Awaitable):
             result = await self._await_result(result)
-            if result is _CANCELLED:
-                return False
-        messages, ending = self._enforcer.check(name, result)
-        self.state = result.state
+        if result is _NO_RESULT:
+            return False
+        messages, ending = self._enforcer.check(self._callback, result)
+        self.state = result.state  # type: ignore[attr-defined]  # it has been checked
         for message in messages:
             self._transport.send_nowait(message)
+            self._unsent_size += len(message[1])
         self._connection.messages_sent += len(messages)
         if ending is not None:
             self.ending = ending
+        elif self._unsent_size > MAX_UNSENT_SIZE:
+            await self._flush()
         return True
-
-    async def _await_result(self, awaitable: Awaitable[object]) -> object:
-        running = awaitable if isinstance(awaitable, CoroutineType) else _as_coroutine(awaitable)
-        if not self._connection.options.cancel_on_disconnect:
-            return await _drive(running, self._suspended)
-        with trio.CancelScope() as self._running:
-            return await _drive(running, self._suspended)
-        return _CANCELLED
 
     def _suspended(self) -> None:
         self._idle.pause()
         self._writer.flush(self._connection.nursery)
 
+    async def _await_result(self, awaitable: Awaitable[object]) -> object:
+        running = awaitable if isinstance(awaitable, CoroutineType) else _as_coroutine(awaitable)
+        if not self._cancels_on_disconnect:
+            return await _drive(running, self._suspended)
+        with trio.CancelScope() as self._running:
+            return await _drive(running, self._suspended)
+        return _NO_RESULT
+
     async def _flush(self) -> None:
+        self._unsent_size = 0
         if not self._writer.flush(self._connection.nursery):
             self._idle.pause()
             await self._writer.wait_flushed()

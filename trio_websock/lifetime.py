@@ -30,12 +30,21 @@ class Lifetime:
     def bounded(self, seconds: float = math.inf, *, shield: bool) -> Iterator[trio.CancelScope]:
         """A scope of at most ``seconds``, and never beyond the deadline, even if that moves while inside."""
         scope = trio.CancelScope(deadline=self.after(seconds), shield=shield)
-        self._scopes.append(scope)
+        self.adopt(scope)
         try:
             with scope:
                 yield scope
         finally:
-            self._scopes.remove(scope)
+            self.release(scope)
+
+    def adopt(self, scope: trio.CancelScope) -> None:
+        """Have the deadline reach a scope opened elsewhere."""
+        self._scopes.append(scope)
+        self._tighten(scope)
+
+    def release(self, scope: trio.CancelScope) -> None:
+        """Forget a scope that has been left."""
+        self._scopes.remove(scope)
 
     def after(self, seconds: float) -> float:
         """The moment ``seconds`` from now, or the deadline if that is earlier."""
@@ -45,4 +54,12 @@ class Lifetime:
         """Bring the deadline forward; a later one changes nothing."""
         self.deadline = min(self.deadline, deadline)
         for scope in self._scopes:
-            scope.deadline = min(scope.deadline, self.deadline)
+            self._tighten(scope)
+
+    def _tighten(self, scope: trio.CancelScope) -> None:
+        if self.deadline >= scope.deadline:
+            return
+        if self.deadline <= trio.current_time():
+            scope.cancel()  # now, and not when Trio next looks at its clock
+        else:
+            scope.deadline = self.deadline

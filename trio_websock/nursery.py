@@ -125,16 +125,17 @@ class _ConnectionNursery:
         """Run until the end; the exception that has to go on after the exit, if there is one."""
         connection = self._connection
         try:
-            with connection._lifetime.bounded(shield=False):
-                async with trio.open_nursery() as nursery:
-                    connection._nursery = nursery
-                    self._start_sources(nursery)
-                    await self._dispatcher.run(args)
-                    await self._hand_over_close(nursery)
-                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                connection._nursery = nursery
+                connection._lifetime.adopt(nursery.cancel_scope)
+                self._start_sources(nursery)
+                await self._dispatcher.run(args)
+                await self._hand_over_close(nursery)
+                nursery.cancel_scope.cancel()
         except BaseException as exc:
             return self._sort_out(exc)
         finally:
+            connection._lifetime.release(nursery.cancel_scope)
             connection._nursery = None
             connection.mark_closing()
             connection._unhandled += self._inbox.close() + close_mailbox(connection._mailbox.receiver)

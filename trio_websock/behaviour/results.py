@@ -12,7 +12,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from ..messages import Message
 
-__all__ = ["CloseDetail", "Messages", "Ok", "Push", "Reply", "Result", "State", "Stop"]
+__all__ = ["RESULT_TYPES", "CloseDetail", "Messages", "Ok", "Push", "Reply", "Result", "State", "Stop"]
 
 State = TypeVar("State", covariant=True)
 
@@ -77,3 +77,5 @@ class Stop(Generic[State]):
 
 Result: TypeAlias = Ok[State] | Push[State] | Reply[State] | Stop[State]
 """What every callback but ``terminate`` returns."""
+
+RESULT_TYPES = frozenset((Ok, Push, Reply, Stop))
