@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 import trio
@@ -12,6 +14,7 @@ from trio_websock import (
     NORMAL,
     Normal,
     Ok,
+    OptionError,
     Ping,
     Pong,
     Push,
@@ -265,14 +268,46 @@ async def serving_fails_at_once_without(stage: Stage, name: str) -> None:
     assert name in words
 
 
-@CHECKS.add_each({"serve": (serve,), "upgrade": (upgrade,)})
-async def unknown_options_are_refused_by(stage: Stage, taker: Any) -> None:
-    words = None
+async def refusal_of(taker: Any, **options: Any) -> Exception:
+    """The exception that ``taker`` raises at once for ``options``."""
     try:
-        result = taker(Echo, bogus=1)
+        result = taker(Echo, **options)
         if isinstance(result, Awaitable):
             await result
-    except TypeError as exc:
-        words = str(exc)
-    assert words is not None
-    assert "bogus" in words
+    except (TypeError, ValueError) as exc:
+        return exc
+    raise AssertionError(f"{options} were accepted")
+
+
+TAKERS = {"serve": partial(serve, port=0), "upgrade": upgrade}
+UNKNOWN = ("bogus", "fullsweep_after", "max_heap_size", "active_n")
+WRONG: tuple[dict[str, Any], ...] = (
+    {"timeout": 0},
+    {"timeout": -1},
+    {"timeout": "60"},
+    {"timeout": None},
+    {"compress": "yes"},
+    {"max_message_size": 0},
+    {"max_message_size": -1},
+    {"max_frame_size": 0},
+    {"mailbox_size": 0},
+    {"close_timeout": math.nan},
+    {"ping_interval": 0},
+    {"subprotocols": "chat"},
+    {"subprotocols": ["not a token"]},
+    {"origins": "some"},
+)
+
+
+@CHECKS.add_each({f"{by}: {name}": (taker, name) for by, taker in TAKERS.items() for name in UNKNOWN})
+async def unknown_options_are_refused_by(stage: Stage, taker: Any, name: str) -> None:
+    exc = await refusal_of(taker, **{name: 1})
+    assert isinstance(exc, TypeError)
+    assert name in str(exc)
+
+
+@CHECKS.add_each({f"{by}: {wrong}": (taker, wrong) for by, taker in TAKERS.items() for wrong in WRONG})
+async def wrong_values_are_refused_by(stage: Stage, taker: Any, wrong: dict[str, Any]) -> None:
+    exc = await refusal_of(taker, **wrong)
+    assert isinstance(exc, OptionError)
+    assert exc.option in wrong

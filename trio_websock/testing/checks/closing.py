@@ -95,7 +95,7 @@ async def a_peer_that_keeps_sending_does_not_outlast_close_timeout(stage: Stage)
     }
 )
 async def after_our_close_no_callback_and_no_pong_for(stage: Stage, sent: bytes) -> None:
-    async with stage.open(Stopper) as peer:
+    async with stage.open(Stopper, close_timeout=stage.seconds(10)) as peer:
         await peer.send(text("stop"))
         await peer.expect(b"\x88\x02\x03\xe8")
         await peer.send(sent, close(1000))

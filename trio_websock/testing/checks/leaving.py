@@ -9,6 +9,7 @@ import trio.testing
 
 from trio_websock import (
     NORMAL,
+    ConnectionLost,
     Normal,
     Ok,
     Push,
@@ -87,6 +88,7 @@ async def a_callback_runs_on_when_the_peer_is_gone(stage: Stage) -> None:
         await stage.expect_notes("noticed")
         stage.gate.set()
         await stage.expect_notes("done")
+        await stage.expect_error(ConnectionLost)
 
 
 class Endless(Witness):
@@ -117,6 +119,7 @@ async def cancel_on_disconnect_cancels_the_callback_when_the_stream_ends(stage: 
         await stage.expect_notes("started")
         await peer.aclose()
         await stage.expect_notes("cancelled")
+        await stage.expect_error(ConnectionLost)
 
 
 # -- terminate

@@ -17,7 +17,7 @@ from trio_websock import (
     upgrade,
 )
 
-from ..scripted_peer import binary, close, ping, pong, text, upgrade_request
+from ..scripted_peer import ScriptedPeer, binary, close, ping, pong, text, upgrade_request
 from ..stage import Capability, Checks, Stage, Witness
 from .witnesses import Echo, Noting
 
@@ -248,3 +248,69 @@ async def mail_to_a_handler_without_handle_info_is_an_error(stage: Stage) -> Non
 
     async with stage.open(Unprepared) as peer:
         await stage.expect_failure(peer, b"\x88\x02\x03\xf3", TypeError)
+
+
+@CHECKS.add()
+async def a_full_mailbox_makes_senders_wait(stage: Stage) -> None:
+    class Flooded(Witness):
+        def init(self, args: Any) -> Any:
+            self.stage.note(current_connection().mailbox)
+            return Ok(0)
+
+        async def handle_info(self, info: Any, state: Any) -> Any:
+            await self.stage.gate.wait()
+            self.stage.note(info)
+            return Ok(state)
+
+    async with stage.open(Flooded, mailbox_size=4) as peer:
+        mailbox = await stage.next_note()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_numbers, mailbox, 20)
+            await trio.testing.wait_all_tasks_blocked()
+            assert nursery.child_tasks
+            stage.gate.set()
+        await stage.expect_notes(*range(20))
+        await peer.send(close(1000))
+        await peer.expect(b"\x88\x02\x03\xe8")
+
+
+async def send_numbers(mailbox: trio.MemorySendChannel[int], count: int) -> None:
+    """Send 0, 1, 2 and so on, waiting while there is no room."""
+    for number in range(count):
+        await mailbox.send(number)
+
+
+@CHECKS.add()
+async def the_mailbox_of_a_connection_that_ended_is_broken(stage: Stage) -> None:
+    class Listener(Witness):
+        def init(self, args: Any) -> Any:
+            self.stage.note(current_connection().mailbox)
+            return Ok(0)
+
+    async with stage.open(Listener) as peer:
+        mailbox = await stage.next_note()
+        await peer.send(close(1000))
+        await peer.expect(b"\x88\x02\x03\xe8")
+        await peer.expect_end()
+        try:
+            mailbox.send_nowait("late")
+        except trio.BrokenResourceError:
+            return
+        raise AssertionError("the mailbox outlived its connection")
+
+
+@CHECKS.add(Capability.READ_AHEAD, Capability.VIRTUAL_TIME)
+async def a_peer_that_sends_faster_than_we_handle_has_to_wait(stage: Stage) -> None:
+    async with stage.open(Busy) as peer:
+        await peer.send(text("busy"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send_many, peer, binary(b"x" * 1000), 1000)
+            await trio.testing.wait_all_tasks_blocked()
+            assert nursery.child_tasks
+            stage.gate.set()
+
+
+async def send_many(peer: ScriptedPeer, data: bytes, count: int) -> None:
+    """Send the same bytes again and again."""
+    for _ in range(count):
+        await peer.send(data)

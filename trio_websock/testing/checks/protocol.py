@@ -263,14 +263,14 @@ async def an_upgrade_may_set_limits_of_its_own(stage: Stage) -> None:
 @CHECKS.add()
 async def empty_fragments_are_fine_up_to_their_number(stage: Stage) -> None:
     async with stage.open(Echo) as peer:
-        await peer.send(frame(0x01, b"a"), frame(0x00) * 1000, frame(0x80, b"b"))
+        await peer.send(frame(0x01, b"a"), frame(0x00) * 1024, frame(0x80, b"b"))
         await peer.expect(b"\x81\x02ab")
 
 
 @CHECKS.add()
 async def an_endless_stream_of_empty_fragments_closes_with_1008(stage: Stage) -> None:
     async with stage.open(Witness) as peer:
-        await peer.send(frame(0x01, b"a"), frame(0x00) * 1026)
+        await peer.send(frame(0x01, b"a"), frame(0x00) * 1025)
         await expect_fault(stage, peer, b"\x88\x02\x03\xf0", PolicyViolation)
 
 
@@ -278,7 +278,7 @@ async def an_endless_stream_of_empty_fragments_closes_with_1008(stage: Stage) ->
 async def empty_fragments_are_counted_for_each_message_anew(stage: Stage) -> None:
     async with stage.open(Echo) as peer:
         for _ in range(3):
-            await peer.send(frame(0x01, b"a"), frame(0x00) * 1000, frame(0x80, b"b"))
+            await peer.send(frame(0x01, b"a"), frame(0x00) * 1024, frame(0x80, b"b"))
             await peer.expect(b"\x81\x02ab")
 
 

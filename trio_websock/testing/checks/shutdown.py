@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from functools import partial
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import trio
 import trio.testing
 
-from trio_websock import Ok, Push, Shutdown, upgrade
+from trio_websock import Ok, Push, Request, Shutdown, Upgrade, upgrade
 
 from ..scripted_peer import ScriptedPeer, close, text, upgrade_request
 from ..stage import Capability, Checks, HostedServer, Stage, Witness
@@ -159,26 +160,36 @@ async def nobody_can_connect_during_a_shutdown(stage: Stage) -> None:
 
 
 @CHECKS.add(Capability.HTTP)
-async def an_upgrade_under_way_is_refused_with_503_during_a_shutdown(stage: Stage) -> None:
-    async with (
-        stage.serve(lambda request: upgrade(Busy(stage))) as server,
-        await stage.connect(server) as peer,
-        await stage.connect(server) as late,
-    ):
-        await peer.open()
+async def an_upgrade_the_application_grants_too_late_is_refused_with_503(stage: Stage) -> None:
+    async def hesitate(request: Request) -> Upgrade:
+        stage.note("asked")
+        await stage.gate.wait()
+        return upgrade(Plain(stage))
+
+    async with stage.serve(hesitate) as server, await stage.connect(server) as late:
+        await late.send(upgrade_request(late.authority))
+        await stage.expect_notes("asked")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.shutdown)
+            await trio.testing.wait_all_tasks_blocked()
+            stage.gate.set()
+            answer = await late.expect_status(503)
+            assert answer.header("Retry-After")
+            await late.aclose()
+
+
+@CHECKS.add()
+async def a_peer_in_the_middle_of_its_handshake_is_not_upgraded_any_more(stage: Stage) -> None:
+    async with stage.serve(lambda request: upgrade(Busy(stage))) as server, await stage.connect(server) as late:
         head = upgrade_request(late.authority)
         await late.send(head[:20])
-        await peer.send(text("x"))
-        await stage.expect_notes("busy")
         await trio.testing.wait_all_tasks_blocked()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.shutdown)
             await trio.testing.wait_all_tasks_blocked()
-            await late.send(head[20:])
-            answer = await late.expect_status(503)
-            assert answer.header("Retry-After")
-            stage.gate.set()
-            await answer_close(peer, b"\x81\x04done\x88\x02\x03\xe9")
+            with contextlib.suppress(trio.BrokenResourceError):
+                await late.send(head[20:])
+            assert (await late.receive_until_gone())[:13] in (b"", b"HTTP/1.1 503 ")
 
 
 # -- when grace is over
