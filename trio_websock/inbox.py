@@ -85,9 +85,7 @@ class Inbox:
         self._loop.wake()
 
     def put_info(self, item: object) -> None:
-        """Queue one mailbox item."""
-        if self._is_closed:
-            return
+        """Queue one mailbox item; behind the end it is kept for the next :meth:`close` to return."""
         self._queue.append(Info(item))
         self._infos += 1
         self._loop.wake()
@@ -99,10 +97,11 @@ class Inbox:
             self._loop.wake()
 
     def close(self) -> list[object]:
-        """Drop what waits and what is still to come: the loop has come to its end.
+        """Drop what waits: the loop has come to its end. Arrivals still to come are dropped, too.
 
         Returns:
-            The mailbox items that were dropped, in order.
+            The mailbox items that were dropped, in order. More may follow, as the mailbox task is still moving them:
+            ask again when it has ended.
         """
         infos = [item.item for item in self._queue if type(item) is Info]
         self._is_closed = True
