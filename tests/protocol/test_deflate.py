@@ -109,6 +109,10 @@ class TestServerNegotiation:
     def test_an_unacceptable_offer_is_skipped(self, offered: str) -> None:
         assert negotiate_deflate([f"{PMD}; {offered}"], WIDE) is None
 
+    @pytest.mark.parametrize("header", [";", ";;", " ; ,", f";{PMD}", f"{PMD};", f"{PMD};;server_no_context_takeover"])
+    def test_an_offer_with_nothing_around_a_semicolon_is_skipped(self, header: str) -> None:
+        assert negotiate_deflate([header], WIDE) is None
+
     @pytest.mark.parametrize("offered", [part for part in SKIPPED if part.count('"') != 1])
     def test_the_offer_behind_a_skipped_one_is_taken(self, offered: str) -> None:
         agreed = negotiate_deflate([f"{PMD}; {offered}, {PMD}; server_max_window_bits=11", PMD], WIDE)

@@ -64,7 +64,7 @@ class DeflateParameters:
 
 _TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _UP_TO_COMMA = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*"?)+')
-_UP_TO_SEMICOLON = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*"?)+')
+_BEHIND_SEMICOLON = re.compile(r';((?:[^";]|"(?:[^"\\]|\\.)*"?)*)')
 _PARAMETER = re.compile(rf'({_TOKEN})(?:[ \t]*=[ \t]*(?:({_TOKEN})|"((?:[^"\\]|\\.)*)"))?')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 # §7.1.2: a decimal number from 8 to 15 without leading zeroes.
@@ -99,7 +99,7 @@ def _parse_extensions(values: Sequence[str]) -> Iterator[list[str]]:
     """Each extension as the list of its name and its parameters."""
     for extension in _UP_TO_COMMA.findall(",".join(values)):
         if extension.strip(" \t"):
-            yield [part.strip(" \t") for part in _UP_TO_SEMICOLON.findall(extension)]
+            yield [part.strip(" \t") for part in _BEHIND_SEMICOLON.findall(";" + extension)]
 
 
 def _parse_terms(parts: list[str]) -> _Terms:
