@@ -349,9 +349,10 @@ async def test_no_grace_aborts_at_once(
     assert trio.current_time() == pytest.approx(0)
 
 
-async def test_a_handler_that_shields_itself_holds_the_server_and_is_named(
+async def test_a_handler_that_shields_itself_holds_the_server_but_not_its_peer_and_is_named(
     start: Start,
     memory_listener: Any,
+    nursery: trio.Nursery,
     autojump_clock: trio.testing.MockClock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -362,8 +363,11 @@ async def test_a_handler_that_shields_itself_holds_the_server_and_is_named(
             return Push(message, None)
 
     server = await start(Shielded, listeners=[memory_listener])
-    await open_in_memory(memory_listener, TEXT)
-    await server.shutdown(grace=5)
+    stream = await open_in_memory(memory_listener, TEXT)
+    nursery.start_soon(partial(server.shutdown, grace=5))
+    await read_all(stream)
+    assert trio.current_time() == pytest.approx(5, abs=0.1)
+    await server.shutdown()
     assert trio.current_time() == pytest.approx(100)
     assert "Shielded shields itself from cancellation" in caplog.text
 

@@ -40,7 +40,10 @@ logger = logging.getLogger("trio_websock.server")
 # telling would cost what the limit is there to save.
 MAX_REFUSALS = 64
 
-# Seconds behind the end of the grace after which what still runs is named in the log.
+# Seconds behind the end of the grace for what was cancelled to come to its own end; then its socket is aborted.
+CANCEL_TIMEOUT = 0.05
+
+# Seconds behind that after which what still runs is named in the log.
 OVERDUE_TIMEOUT = 1.0
 
 
@@ -255,6 +258,9 @@ class Server:
         with self._grace:
             await trio.sleep_forever()
         for session in list(self._sessions):
+            session.cancel()
+        await trio.sleep(CANCEL_TIMEOUT)
+        for session in self._sessions:
             session.abort()
         await trio.sleep(OVERDUE_TIMEOUT)
         names = sorted({connection.handler for connection in self.connections})

@@ -104,12 +104,16 @@ class Session:
         elif self._phase is Phase.READING:
             self._scope.cancel()
 
-    def abort(self) -> None:
+    def cancel(self) -> None:
         """The grace is over: cancel what is left."""
         if self.connection is not None:
             self.connection.shutdown_nowait(restart=False, deadline=-math.inf)
         else:
             self._scope.cancel()
+
+    def abort(self) -> None:
+        """Cancelling was of no use: drop the client at least."""
+        self._wire.abort()
 
     async def run(self) -> None:
         """The whole stay; raises no ``Exception``.
