@@ -196,6 +196,10 @@ class TestCompressed:
         with pytest.raises(MessageTooBig, match="inflates to more than 4 bytes"):
             frame(self.compressed(max_message_size=4), TEXT, self.HELLO, compressed=True)
 
+    def test_a_binary_that_inflates_over_the_limit_fails(self) -> None:
+        with pytest.raises(MessageTooBig):
+            frame(self.compressed(max_message_size=4), BINARY, self.HELLO, compressed=True)
+
     def test_the_limit_holds_over_fragments(self) -> None:
         target = self.compressed(max_message_size=4)
         frame(target, TEXT, self.HELLO[:4], fin=False, compressed=True)

@@ -196,6 +196,18 @@ class TestFaults:
         feed(target, b"\x81\x00")
         assert isinstance(target.failure, FrameError)
 
+    @pytest.mark.parametrize("size", [None, 1])
+    def test_a_length_that_is_not_in_its_shortest_form_is_a_fault(self, size: int | None) -> None:
+        target = machine()
+        feed(target, b"\x82\xfe\x00\x7d" + KEY + bytes(125), size)
+        assert isinstance(target.failure, FrameError)
+
+    def test_a_failure_keeps_nothing_of_what_was_being_parsed(self) -> None:
+        target = machine()
+        feed(target, frame(0x81, b"\xff"))
+        assert target.failure is not None
+        assert target.failure.__traceback__ is None
+
     def test_a_size_over_the_limit_fails_before_the_payload(self) -> None:
         target = machine()
         feed(target, b"\x82\xff\x00\x00\x00\x00\x00\x01\x86\xa1" + KEY)

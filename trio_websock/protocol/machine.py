@@ -7,8 +7,8 @@ to close and to give up is decided by whoever drives it.
 
 # Theory of operation.
 #
-# What has arrived lies in one buffer with a position in it. next_batch() walks over it in two modes: a whole, small,
-# unfragmented data frame, which is nearly every frame there is, is taken in a few lines; everything else goes through
+# What has arrived lies in one buffer with a position in it. next_batch() walks over it in two modes: a whole,
+# unfragmented, plain data frame, as nearly every frame is, is taken in a few lines; everything else goes through
 # parse_head() and the assembler, payload by piece as it arrives, so that faults show as early as the RFC lets them
 # and no byte is looked at twice. Between two calls the buffer holds less than one head, or less than one control
 # frame, or what the limit of the batch left.
@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "Machine", "PeerClose", "Role"]
 
+_LENGTH_16 = 126  # two bytes of length follow, RFC 6455 §5.2
+_MAX_FAST = 0xFFFF  # the longest payload with two bytes of length
+_NEVER = _MAX_FAST + 1
 _WHOLE_BINARY = FIN | Opcode.BINARY
 _WHOLE_DATA = frozenset((FIN | Opcode.TEXT, _WHOLE_BINARY))
 
@@ -94,7 +97,7 @@ class Machine:
         "_last",
         "_last_pong",
         "_mask_bit",
-        "_max_small",
+        "_max_fast",
         "_output",
         "_position",
         "_remaining",
@@ -117,10 +120,10 @@ class Machine:
         self._allows_rsv1 = deflate is not None
         self._assembler = Assembler(limits, deflate)
         self._utf8_errors = "strict" if limits.validate_utf8 else "surrogateescape"
-        # What the fast mode needs: the MASK bit expected, the size of a small head, the longest payload it may take.
+        # What the fast mode needs: the MASK bit expected, the size of the smallest head, the longest payload to take.
         self._mask_bit, self._head_size = (0x80, 6) if self._expects_mask else (0, 2)
-        sizes = (MAX_CONTROL_PAYLOAD, limits.max_message_size, limits.max_frame_size)
-        self._max_small = min(size for size in sizes if size is not None)
+        sizes = (_MAX_FAST, limits.max_message_size, limits.max_frame_size)
+        self._max_fast = min(size for size in sizes if size is not None)
         self._buffer = b""
         self._position = 0
         self._stopped_full = False
@@ -174,15 +177,21 @@ class Machine:
 
     def _parse(self, batch: list[Incoming], max_messages: int) -> None:
         assembler, buffer, position = self._assembler, self._buffer, self._position
-        size, head_size, mask_bit, max_small = len(buffer), self._head_size, self._mask_bit, self._max_small
+        size, head_size, mask_bit, max_fast = len(buffer), self._head_size, self._mask_bit, self._max_fast
         while len(batch) < max_messages:
             start = position + head_size
-            # The fast mode: no message is open, and the whole of a small one has arrived.
+            # The fast mode: no message is open, and the whole of one has arrived, plain and in one frame.
             if start <= size and not assembler.in_message:
                 first = buffer[position]
                 length = buffer[position + 1] ^ mask_bit
+                shortest = 0
+                if length == _LENGTH_16:
+                    shortest, start = _LENGTH_16, start + 2
+                    length = int.from_bytes(buffer[position + 2 : position + 4], "big")
+                elif length > _LENGTH_16:  # eight bytes of length, or the wrong MASK bit
+                    shortest = _NEVER
                 end = start + length
-                if length <= max_small and end <= size and first in _WHOLE_DATA:
+                if shortest <= length <= max_fast and end <= size and first in _WHOLE_DATA:
                     payload = buffer[start:end]
                     if mask_bit:
                         payload = apply_mask(payload, buffer[start - 4 : start])
@@ -268,7 +277,8 @@ class Machine:
 
     def _fail(self, error: RemoteError) -> None:
         # After our close it is too late to blame anyone (Rule 3).
-        self.failure = None if self.close_sent else error
+        # Without its traceback, which would keep what was being parsed.
+        self.failure = None if self.close_sent else error.with_traceback(None)
         self._finish()
 
     def _finish(self) -> None:
