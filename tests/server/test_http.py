@@ -81,7 +81,9 @@ async def test_a_head_at_the_limit_is_taken_whatever_comes_behind_it() -> None:
     assert await target_of(channel) == "/a"
 
 
-@pytest.mark.parametrize("data", [b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\nHost: a\n\n", b" GET", b"\x81\x80"])
+@pytest.mark.parametrize(
+    "data", [b"\x16\x03\x01\x02\x00", b"GET / HTTP/1.1\nHost: a\n\n", b" GET", b"\x81\x80", b"1" + GET]
+)
 async def test_what_will_never_be_a_head_is_refused_at_once(data: bytes) -> None:
     channel, client = open_channel()
     await client.send_all(data)

@@ -71,9 +71,10 @@ class HttpChannel:
             size = end + 4 if end >= 0 else len(self._buffer)
             if size > self._max_head_size:
                 raise BadRequest(431, f"expected a request head of at most {self._max_head_size} bytes")
+            # Before the whole head is parsed, too: the answer must not depend on how the bytes came.
+            _check_beginning(self._buffer[:size])
             if end >= 0:
                 return self._take_head(size)
-            _check_beginning(self._buffer)
             searched = max(0, len(self._buffer) - 3)
             data = await self.wire.receive()
             if not data:
