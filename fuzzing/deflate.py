@@ -34,6 +34,7 @@ MODULES = ["trio_websock.protocol.deflate"]
 
 ROOMS = (None, 0, 1, 10, 1000, 100_000)
 ROLES = (Role.SERVER, Role.CLIENT)
+TOO_BIG = b"too big"
 TAIL = b"\x00\x00\xff\xff"
 FLAGS = ("server_no_context_takeover", "client_no_context_takeover")
 WINDOWS = ("server_max_window_bits", "client_max_window_bits")
@@ -119,9 +120,12 @@ def _check_inflating(choices: Choices) -> None:
     size = 1 + choices.below(256)
     data = choices.rest()
     messages = [data[start : start + size * 16] for start in range(0, len(data), size * 16)]
-    outcomes = [_inflate(messages, room, keeps, way) for way in (whole, cut)]
-    assert outcomes[0] == outcomes[1], "cutting changes the outcome"
-    _check_against_zlib(messages, keeps, outcomes[0])
+    first, second = (_inflate(messages, room, keeps, way) for way in (whole, cut))
+    if {TOO_BIG, InvalidPayload} == {*first[-1:], *second[-1:]}:
+        # zlib tells of a broken code right behind the limit in place of what it has inflated up to there.
+        first.pop(), second.pop()
+    assert first == second, "cutting changes the outcome"
+    _check_against_zlib(messages, keeps, first)
 
 
 def _inflate(messages: Iterable[bytes], room: int | None, keeps: bool, cut: Cut) -> list[bytes | type[RemoteError]]:
@@ -137,7 +141,7 @@ def _inflate(messages: Iterable[bytes], room: int | None, keeps: bool, cut: Cut)
         except (InvalidPayload, PolicyViolation) as exc:
             return [*outcome, type(exc)]
         except OverflowError:
-            return [*outcome, b"too big"]
+            return [*outcome, TOO_BIG]
         outcome.append(inflated)
     return outcome
 
@@ -155,7 +159,7 @@ def _check_against_zlib(messages: list[bytes], keeps: bool, outcome: list[bytes 
     """Messages that end in no final block are one deflate stream, or one each."""
     inflater = zlib.decompressobj(-15)
     for message, found in zip(messages, outcome, strict=False):
-        if not isinstance(found, bytes) or found == b"too big":
+        if not isinstance(found, bytes) or found == TOO_BIG:
             return
         if not keeps:
             inflater = zlib.decompressobj(-15)

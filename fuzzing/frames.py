@@ -19,7 +19,7 @@ from types import FunctionType, ModuleType
 from typing import NamedTuple
 
 from trio_websock.codes import Opcode, is_sendable
-from trio_websock.errors import RemoteError
+from trio_websock.errors import InvalidPayload, MessageTooBig, RemoteError
 from trio_websock.messages import Incoming, Ping, Pong, encode_message
 from trio_websock.protocol.deflate import DeflateParameters, PerMessageDeflate
 from trio_websock.protocol.machine import Limits, Machine, PeerClose, Role
@@ -35,6 +35,7 @@ FRAME_SIZES = (None, 1, 50, 1000)
 EMPTY_FRAGMENTS = (1024, 1, 3)
 BATCHES = (64, 1, 2, 5)
 MAX_PONGS = 64
+BROKEN, TOO_BIG = (InvalidPayload, 1007), (MessageTooBig, 1009)
 SLACK = 2 * (14 + 125)  # an unfinished control frame with its head, and a key
 
 
@@ -70,8 +71,11 @@ def check_input(data: bytes) -> None:
     choices = Choices(data)
     setup, cut = _setup(choices), choices.cut()
     stream = choices.rest()
-    outcomes = [_run(setup, stream, way) for way in (whole, cut)]
-    assert outcomes[0] == outcomes[1], "cutting changes the outcome"
+    first, second = (_run(setup, stream, way) for way in (whole, cut))
+    if setup.deflate is not None and {BROKEN, TOO_BIG} == {first.failure, second.failure}:
+        # zlib tells of a broken code right behind the limit in place of what it has inflated up to there.
+        first, second = first._replace(failure=None), second._replace(failure=None)
+    assert first == second, "cutting changes the outcome"
 
 
 def _setup(choices: Choices) -> Setup:

@@ -107,7 +107,9 @@ def check_input(data: bytes) -> None:
     _check_first_head(stream)
 
 
-def _exchange(stream: bytes, cut: Cut, options: Options, max_head: int, max_body: int) -> list[Exchange | str | int | bytes]:
+def _exchange(
+    stream: bytes, cut: Cut, options: Options, max_head: int, max_body: int
+) -> list[Exchange | str | int | bytes]:
     wire = _Pieces(cut(stream))
     channel = HttpChannel(cast("Wire", wire), max_head, max_body)
     outcome: list[Exchange | str | int | bytes] = []
