@@ -295,8 +295,12 @@ class _Inflater(Protocol):
 def _check_block_end(inflater: _Inflater) -> None:
     """Refuse a message whose data stops inside a block: zlib would say nothing, and the tail would be read as data."""
     probe = inflater.copy()
-    probe.decompress(_LAST_BLOCK)
-    if not probe.eof:
+    try:
+        probe.decompress(_LAST_BLOCK)
+        ends = probe.eof
+    except zlib.error:
+        ends = False
+    if not ends:
         raise zlib.error("the data ends inside a block")
 
 
