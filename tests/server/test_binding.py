@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from trio_websock.server import binding
 from trio_websock.server.binding import SocketFile, bind_tcp, bind_unix
 
 
@@ -64,6 +65,42 @@ async def test_a_name_without_an_address_is_named() -> None:
         await bind_tcp("no such name", 0, None)
 
 
+def fail_for(monkeypatch: pytest.MonkeyPatch, code: int, *families: int, times: int = 99) -> None:
+    """Let listening fail with ``code`` for addresses of ``families``, the first ``times`` times."""
+    listen, failures = binding._listen_on, [code] * times
+
+    def listen_or_fail(address: tuple[int, str, int, int], port: int, backlog: int) -> socket.socket:
+        if address[0] in families and failures:
+            raise OSError(failures.pop(), "as told")
+        return listen(address, port, backlog)
+
+    monkeypatch.setattr(binding, "_listen_on", listen_or_fail)
+
+
+async def test_every_interface_is_every_one_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_for(monkeypatch, errno.EAFNOSUPPORT, socket.AF_INET6)
+    sockets = await bind_tcp(None, 0, None)
+    assert [sock.family for sock in sockets] == [socket.AF_INET]
+    close_all(sockets)
+
+
+async def test_no_interface_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_for(monkeypatch, errno.EAFNOSUPPORT, socket.AF_INET6, socket.AF_INET)
+    with pytest.raises(OSError, match="as told"):
+        await bind_tcp(None, 0, None)
+
+
+async def test_a_shared_port_that_is_taken_elsewhere_is_tried_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_for(monkeypatch, errno.EADDRINUSE, socket.AF_INET, times=4)
+    close_all(await bind_tcp("127.0.0.1", 0, None))
+
+
+async def test_a_shared_port_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_for(monkeypatch, errno.EADDRINUSE, socket.AF_INET)
+    with pytest.raises(OSError, match="as told"):
+        await bind_tcp("127.0.0.1", 0, None)
+
+
 def test_a_unix_socket_is_a_file_until_it_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     sock, file = bind_unix(str(path), None)
@@ -88,6 +125,22 @@ def test_a_living_server_is_not_robbed_of_its_socket(tmp_path: Path) -> None:
         bind_unix(str(path), None)
     assert caught.value.errno == errno.EADDRINUSE
     sock.close()
+
+
+def test_a_living_server_that_is_busy_is_not_robbed_either(tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    sock, _ = bind_unix(path, 1)
+    waiting = []
+    try:
+        while True:
+            waiting.append(socket.socket(socket.AF_UNIX))
+            waiting[-1].setblocking(False)
+            waiting[-1].connect(path)
+    except BlockingIOError:
+        pass  # now its backlog is full
+    with pytest.raises(OSError, match="another server listens there"):
+        bind_unix(path, None)
+    close_all([sock, *waiting])
 
 
 def test_another_file_is_not_replaced(tmp_path: Path) -> None:

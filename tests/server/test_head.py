@@ -147,6 +147,10 @@ def test_unknown_methods_that_ask_for_a_websocket_are_answered_400() -> None:
     assert fault_of(b"BREW / HTTP/1.1\r\n" + HOST + b"Upgrade: websocket\r\n\r\n").status == 400
 
 
+def test_half_a_head_is_answered_400() -> None:
+    assert fault_of(GET).status == 400
+
+
 def test_connect_is_answered_501() -> None:
     assert fault_of(b"CONNECT example.com:80 HTTP/1.1\r\n" + HOST + b"\r\n").status == 501
 

@@ -121,6 +121,30 @@ async def test_any_listener_serves(memory_listener: Any) -> None:
     await wire.aclose()
 
 
+async def test_tls_over_another_listener_has_no_address(memory_listener: Any) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    entrance = await open_one(listeners=[trio.SSLListener(memory_listener, context)])
+
+    async def connect() -> trio.abc.Stream:
+        client: trio.abc.Stream = memory_listener.connect()
+        return client
+
+    wire = await admit_one(entrance, connect)
+    assert (entrance.address, wire.client, wire.scheme) == (None, None, "https")
+    await wire.aclose()
+
+
+async def test_a_broken_listener_is_an_error(memory_listener: Any) -> None:
+    async def accept() -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise OSError(errno.EBADF, "broken")
+
+    memory_listener.accept = accept
+    entrance = await open_one(listeners=[memory_listener])
+    with pytest.raises(OSError, match="broken"):
+        await entrance.admit_clients(Arrivals())
+
+
 async def test_a_socket_that_does_not_listen_is_refused() -> None:
     with (
         socket.socket() as sock,

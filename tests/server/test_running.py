@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import signal
 from functools import partial
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from trio_websock import Handler, Ok, OptionError, Server, run, serve
 from trio_websock.server.running import run_announced
@@ -91,3 +94,74 @@ def test_an_interrupt_that_hits_a_callback_lets_the_other_connections_finish() -
         trio.run(main)
     assert caught.group_contains(KeyboardInterrupt)
     assert seen == [b"\x88\x02\x03\xe9"]
+
+
+class Stuck(Quiet):
+    """Never comes back from ``init``."""
+
+    async def init(self, args: object) -> Ok[None]:  # type: ignore[override]  # async here
+        await trio.sleep_forever()
+        raise AssertionError("not reached")
+
+
+class Insisting(trio.TaskStatus[Server]):
+    """Opens a connection, and then presses Ctrl-C twice."""
+
+    def started(self, value: Server | None = None) -> None:
+        assert value is not None
+        trio.lowlevel.spawn_system_task(self._press_twice, value)
+
+    async def _press_twice(self, server: Server) -> None:
+        async with await open_websocket(server):
+            for _ in range(2):
+                signal.raise_signal(signal.SIGINT)
+                await trio.testing.wait_all_tasks_blocked()
+
+
+def test_without_run_a_second_interrupt_does_not_wait_for_anybody() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(partial(serve, Stuck, port=0, grace=math.inf, task_status=Insisting()))
+
+
+class InterruptedListener(trio.abc.Listener[trio.abc.Stream]):
+    """Ctrl-C hits ``accept``."""
+
+    async def accept(self) -> trio.abc.Stream:
+        await trio.lowlevel.checkpoint()
+        raise KeyboardInterrupt
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+def test_an_interrupt_that_hits_the_accepting_is_a_graceful_end() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(partial(serve, Quiet, listeners=[InterruptedListener()]))
+
+
+class Hanging(Stuck):
+    """Signals itself that it hangs, and that it hangs still."""
+
+    async def init(self, args: object) -> Ok[None]:  # type: ignore[override]
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+            await trio.testing.wait_all_tasks_blocked()
+        return await super().init(args)
+
+
+def test_a_second_signal_does_not_wait_for_anybody() -> None:
+    def announce(server: Server) -> None:
+        trio.lowlevel.spawn_system_task(visit, server)
+
+    async def visit(server: Server) -> None:
+        async with await open_websocket(server) as stream:
+            with contextlib.suppress(trio.BrokenResourceError):
+                await stream.receive_some()
+
+    run_announced(Hanging, announce, {"port": 0, "grace": math.inf})
+
+
+def test_run_says_nothing_by_itself(capfd: pytest.CaptureFixture[str]) -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        run(Quiet, listeners=[InterruptedListener()])
+    assert capfd.readouterr() == ("", "")

@@ -13,9 +13,23 @@ import trio
 import trio.testing
 import trustme
 
-from trio_websock import Handler, Ok, Push, Request, Response, Server, Upgrade, is_upgrade, upgrade
+from trio_websock import (
+    Handler,
+    Ok,
+    Options,
+    Push,
+    Request,
+    Response,
+    Server,
+    ServerOptions,
+    Upgrade,
+    is_upgrade,
+    upgrade,
+)
 from trio_websock.hosts.wire import StreamWire
-from trio_websock.server.session import refuse_wire
+from trio_websock.server.ledger import Ledger, Notice
+from trio_websock.server.session import Session, refuse_wire
+from trio_websock.server.site import Wish, site_for
 
 Start = Callable[..., Awaitable[Server]]
 Ask = Callable[..., Awaitable[bytes]]
@@ -261,6 +275,48 @@ async def test_a_connection_that_fails_to_open_does_not_end_the_server(start: St
     assert (await ask(server, UPGRADE.replace(b"/ ", b"/echo ", 1) + TEXT + CLOSE)).endswith(ECHOED)
 
 
+async def test_a_client_that_leaves_between_two_requests_is_forgotten(
+    start: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = await start(app, listeners=[memory_listener])
+    client = memory_listener.connect()
+    await client.send_all(GET)
+    await client.receive_some()
+    await client.aclose()
+    await trio.testing.wait_all_tasks_blocked()
+    assert (server.snapshot().open_clients, server.snapshot().handshake_failures) == (0, 0)
+
+
+async def test_a_response_that_cannot_be_sent_is_answered_500(
+    start: Start, ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = await start(lambda request: Response(200, "", {"A": "b\r\nC: d"}))
+    assert (await ask(server, LAST)).startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert "answer to GET / cannot be sent" in caplog.text
+    assert server.snapshot().application_errors == 1
+
+
+class BrokenSite:
+    """Answers with what no session expects."""
+
+    def __init__(self, wish: Wish | None) -> None:
+        self._wish = wish
+
+    async def answer(self, request: Request) -> Wish:
+        if self._wish is None:
+            raise RuntimeError("a fault of ours")
+        return self._wish
+
+
+@pytest.mark.parametrize("wish", [None, Wish(None, None, Options())], ids=["answering", "running"])  # type: ignore[arg-type]
+async def test_a_fault_of_ours_ends_its_own_client_only(wish: Wish | None, caplog: pytest.LogCaptureFixture) -> None:
+    client, theirs = trio.testing.memory_stream_pair()
+    await client.send_all(UPGRADE)
+    await Session(StreamWire(theirs), BrokenSite(wish), ServerOptions(port=0), write_timeout=1, ledger=Ledger()).run()
+    assert "unexpected failure" in caplog.text
+    assert b"fault" not in await read_all(client)
+
+
 async def test_what_came_is_counted(start: Start, ask: Ask) -> None:
     server = await start(app)
     await ask(server, GET + LAST)
@@ -282,6 +338,43 @@ async def test_a_client_that_resets_is_forgotten(start: Start) -> None:
     while server.snapshot().clients == 0 or server.snapshot().open_clients:
         await trio.lowlevel.checkpoint()
     assert server.snapshot().handshake_failures == 1
+
+
+async def test_a_shutdown_while_the_101_waits_for_the_socket_is_told_right_behind_it(
+    nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    client, theirs = trio.testing.lockstep_stream_pair()  # sends wait until they are received
+    ledger = Ledger()
+    site = site_for(Echo, Options(), ledger)
+    session = Session(StreamWire(theirs), site, ServerOptions(port=0), write_timeout=1, ledger=ledger)
+    nursery.start_soon(session.run)
+    await client.send_all(UPGRADE)
+    await trio.testing.wait_all_tasks_blocked()
+    ledger.notice = Notice(restart=True, deadline=100)
+    answer = await client.receive_some()
+    assert answer.startswith(b"HTTP/1.1 101 ")
+    assert await client.receive_some() == b"\x88\x02\x03\xf4"
+    await client.aclose()
+
+
+async def test_a_client_that_is_turned_away_may_leave_first() -> None:
+    client, server = trio.testing.memory_stream_pair()
+    client.receive_stream.close()
+    await client.send_all(GET)
+    await refuse_wire(StreamWire(server), None)
+    await client.aclose()
+
+
+async def test_a_client_that_is_turned_away_gets_its_answer_through_tls(nursery: trio.Nursery) -> None:
+    authority = trustme.CA()
+    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(ours)
+    authority.configure_trust(theirs)
+    plain, server = trio.testing.memory_stream_pair()
+    client = trio.SSLStream(plain, theirs, server_hostname="localhost", https_compatible=True)
+    nursery.start_soon(refuse_wire, StreamWire(server), ours)
+    await client.send_all(GET)
+    assert (await read_all(client)).startswith(b"HTTP/1.1 503 ")
 
 
 async def test_turning_a_client_away_is_bounded_in_time(autojump_clock: trio.testing.MockClock) -> None:

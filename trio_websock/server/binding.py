@@ -39,13 +39,13 @@ async def bind_tcp(host: str | Sequence[str] | None, port: int, backlog: int | N
     """
     hosts = [host] if isinstance(host, str) or host is None else list(host)
     addresses = await _resolve(hosts, port)
-    for attempt in range(SHARED_PORT_ATTEMPTS):
+    for _ in range(SHARED_PORT_ATTEMPTS - 1):
         try:
             return _listen_on_all(addresses, port, _backlog(backlog), tolerant=None in hosts)
         except OSError as exc:
-            if port or exc.errno != errno.EADDRINUSE or attempt == SHARED_PORT_ATTEMPTS - 1:
+            if port or exc.errno != errno.EADDRINUSE:
                 raise
-    raise AssertionError("unreachable")
+    return _listen_on_all(addresses, port, _backlog(backlog), tolerant=None in hosts)
 
 
 def _backlog(backlog: int | None) -> int:
