@@ -7,6 +7,9 @@ read stalls the writer, as TCP would. Knows nothing of what is sent.
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import final
 
 import trio
@@ -16,6 +19,24 @@ __all__ = ["MemoryListener", "MemoryStream", "open_memory_streams"]
 BUFFER_SIZE = 64 * 1024  # bytes a pipe holds before its writer waits; about what a fresh TCP socket takes
 
 
+class _Side:
+    """Keeps two tasks from doing the same thing to one end of a pipe."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._is_busy = False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        if self._is_busy:
+            raise trio.BusyResourceError(f"this stream is being {self._doing} by another task")
+        self._is_busy = True
+        try:
+            yield
+        finally:
+            self._is_busy = False
+
+
 class _Pipe:
     """Bytes on their way in one direction."""
 
@@ -23,24 +44,48 @@ class _Pipe:
         self._max_size = max_size
         self._data = bytearray()
         self._waiting = trio.lowlevel.ParkingLot()
+        self._writing = _Side("sent to")
+        self._reading = _Side("received from")
         self._is_ended = False
         self._is_dropped = False
 
     async def put(self, data: bytes | bytearray | memoryview) -> None:
-        await trio.lowlevel.checkpoint()
+        with self._writing.alone():
+            await trio.lowlevel.checkpoint()
+            self._check_writable()
+            self._data += data
+            self._waiting.unpark_all()
+            await self._wait_room()
+
+    async def put_eof(self) -> None:
+        with self._writing.alone():
+            await trio.lowlevel.checkpoint()
+            self.end()
+
+    async def wait_room(self) -> None:
+        with self._writing.alone():
+            await trio.lowlevel.checkpoint()
+            self._check_writable()
+            await self._wait_room()
+
+    async def _wait_room(self) -> None:
+        while len(self._data) > self._max_size:
+            await self._waiting.park()
+            self._check_writable()
+
+    def _check_writable(self) -> None:
         if self._is_ended:
             raise trio.ClosedResourceError("the sending side has been closed")
         if self._is_dropped:
             raise trio.BrokenResourceError("the other end is gone")
-        self._data += data
-        self._waiting.unpark_all()
-        while len(self._data) > self._max_size and not (self._is_ended or self._is_dropped):
-            await self._waiting.park()
 
     async def take(self, max_size: int | None) -> bytes:
-        await trio.lowlevel.checkpoint()
-        while not (self._data or self._is_ended or self._is_dropped):
-            await self._waiting.park()
+        if max_size is not None and operator.index(max_size) < 1:
+            raise ValueError("max_bytes must be at least 1")
+        with self._reading.alone():
+            await trio.lowlevel.checkpoint()
+            while not (self._data or self._is_ended or self._is_dropped):
+                await self._waiting.park()
         if self._is_dropped:
             raise trio.ClosedResourceError("this end has been closed")
         size = len(self._data) if max_size is None else max_size
@@ -78,14 +123,13 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         await self._sending.put(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        await trio.lowlevel.checkpoint()
+        await self._sending.wait_room()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         return await self._receiving.take(max_bytes)
 
     async def send_eof(self) -> None:
-        self._sending.end()
-        await trio.lowlevel.checkpoint()
+        await self._sending.put_eof()
 
     async def aclose(self) -> None:
         self._sending.end()

@@ -278,14 +278,16 @@ class ScriptedPeer:
         """Insist that nothing comes while every task waits: neither a byte nor the end of the stream."""
         if self._unread:
             raise AssertionError(f"expected nothing: {self._shown()}")
+        came: list[bool] = []
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._refuse_more)
+            nursery.start_soon(self._note_more, came)
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
+        if came:
+            raise AssertionError(f"expected nothing: {self._shown() if came[0] else 'the stream ended'}")
 
-    async def _refuse_more(self) -> None:
-        came = await self._receive_more()
-        raise AssertionError(f"expected nothing: {self._shown() if came else 'the stream ended'}")
+    async def _note_more(self, came: list[bool]) -> None:
+        came.append(await self._receive_more())
 
     async def _receive_fully(self, size: int) -> bytes:
         data = await self.receive_exactly(size)
