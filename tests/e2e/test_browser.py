@@ -89,7 +89,7 @@ def site(request: Request) -> Response | Upgrade:
 @pytest.fixture(scope="module")
 def browser(certificates: Any) -> Iterator[Any]:
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
+    if chromium is None or driver is None:
         missing = "chromium and chromedriver are not installed"
         pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
     options = webdriver.ChromeOptions()

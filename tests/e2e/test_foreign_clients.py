@@ -146,7 +146,10 @@ class AiohttpPeer(Peer):
                 autoclose=False,
             ) as connection,
         ):
+            socket = connection.get_extra_info("socket")
             yield cls(connection)
+        while socket.fileno() != -1:  # a closed session has yet to close its socket
+            await asyncio.sleep(0)
 
     async def send(self, message: str | bytes) -> None:
         await (self.connection.send_str(message) if isinstance(message, str) else self.connection.send_bytes(message))
