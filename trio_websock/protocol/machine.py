@@ -13,12 +13,11 @@ to close and to give up is decided by whoever drives it.
 # and no byte is looked at twice. Between two calls the buffer holds less than one head, or less than one control
 # frame, or what the limit of the batch left.
 #
-#                    receive_data                   send_close
-#   READING ─────────────────────────▶ READING ─────────────────▶ AWAITING CLOSE
-#      │ the peer's close: peer_close                                  │ the peer's close: peer_close
-#      │ a broken rule: failure                                        │ a broken rule
-#      ▼                                                               ▼
-#   FINISHED                                                        FINISHED
+#   READING ──────────── send_close ────────────▶ CLOSE SENT
+#      │ the peer's close: peer_close                 │ the peer's close: peer_close
+#      │ a broken rule: failure                       │ a broken rule
+#      ▼                                              ▼
+#   FINISHED ─────────── send_close ────────────▶ FINISHED, CLOSE SENT
 #
 # Rule 1: messages that are complete before a fault or a close are handed out (RFC 6455 §7.1.7 lets us).
 # Rule 2: a ping's pong is queued before the ping is handed out.
