@@ -16,7 +16,6 @@ import trio
 from .behaviour.reasons import Timeout
 from .codes import Opcode
 from .connection import Connection
-from .inbox import Inbox
 from .messages import Pong
 from .transport import Arrival, Transport
 from .writer import Writer
@@ -26,43 +25,57 @@ __all__ = ["Keepalive"]
 
 @final
 class Keepalive:
-    """See the module; only for connections with a ``ping_interval``."""
+    """See the module; only for connections with a ``ping_interval``.
+
+    Args:
+        connection: whose peer to ask; its latency is kept up to date.
+        transport: where pings go.
+        writer: hands them over.
+        interval: seconds between two pings.
+        timeout: seconds for anything to arrive after one.
+    """
 
     __slots__ = (
         "_connection",
         "_inbox",
+        "_interval",
         "_payload",
         "_received_size",
         "_sent_at",
+        "_timeout",
         "_transport",
         "_waiting_since",
         "_writer",
     )
 
-    def __init__(self, connection: Connection, transport: Transport, writer: Writer, inbox: Inbox) -> None:
+    def __init__(
+        self, connection: Connection, transport: Transport, writer: Writer, *, interval: float, timeout: float
+    ) -> None:
         self._connection = connection
+        self._interval = interval
+        self._timeout = timeout
         self._transport = transport
         self._writer = writer
-        self._inbox = inbox
+        self._inbox = connection._inbox
         self._payload = 0
         self._sent_at = 0.0
         self._received_size = 0
         self._waiting_since: float | None = None
 
-    async def run(self, interval: float, ping_timeout: float) -> None:
-        """Ping every ``interval`` seconds until the peer leaves one unanswered for ``ping_timeout``."""
-        next_ping = trio.current_time() + interval
+    async def run(self) -> None:
+        """Ping until the peer leaves one unanswered."""
+        next_ping = trio.current_time() + self._interval
         while True:
-            deadline = next_ping if self._waiting_since is None else min(next_ping, self._waiting_since + ping_timeout)
-            await trio.sleep_until(deadline)
-            if await self._is_overdue(ping_timeout):
+            since = self._waiting_since
+            await trio.sleep_until(next_ping if since is None else min(next_ping, since + self._timeout))
+            if await self._is_overdue():
                 self._inbox.put_arrivals([Timeout("ping timeout")])
                 return
             if trio.current_time() >= next_ping:
-                next_ping = trio.current_time() + interval
+                next_ping = trio.current_time() + self._interval
                 self._ping()
 
-    async def _is_overdue(self, ping_timeout: float) -> bool:
+    async def _is_overdue(self) -> bool:
         # What the kernel has for us must have been read before the peer is judged; the reader is due in this turn
         # of the scheduler or the next.
         await trio.lowlevel.checkpoint()
@@ -74,7 +87,7 @@ class Keepalive:
         if not self._inbox.room:
             self._waiting_since = trio.current_time()
             return False
-        return trio.current_time() >= self._waiting_since + ping_timeout
+        return trio.current_time() >= self._waiting_since + self._timeout
 
     def _ping(self) -> None:
         if self._transport.unsent_size:

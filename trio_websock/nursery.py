@@ -94,11 +94,13 @@ class _ConnectionNursery:
         self._writer = Writer(self._transport, self._options.write_timeout, connection._lifetime, self._inbox.interrupt)
         self._callbacks = handler.open()
         self._dispatcher = Dispatcher(connection, self._callbacks, self._transport, self._writer, self._idle)
-        self._keepalive = (
-            None
-            if self._options.ping_interval is None
-            else Keepalive(connection, self._transport, self._writer, self._inbox)
-        )
+        self._keepalive = self._open_keepalive(connection)
+
+    def _open_keepalive(self, connection: Connection) -> Keepalive | None:
+        interval, timeout = self._options.ping_interval, self._options.ping_timeout
+        if interval is None:
+            return None
+        return Keepalive(connection, self._transport, self._writer, interval=interval, timeout=timeout)
 
     async def run(self, args: object) -> Reason:
         try:
@@ -147,8 +149,7 @@ class _ConnectionNursery:
             nursery.start_soon(self._receive)
         nursery.start_soon(receive_mailbox, self._connection._mailbox.receiver, self._inbox)
         if self._keepalive is not None:
-            interval = self._options.ping_interval
-            nursery.start_soon(self._keepalive.run, interval, self._options.ping_timeout)
+            nursery.start_soon(self._keepalive.run)
 
     async def _receive(self) -> None:
         """The reader task."""

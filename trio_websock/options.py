@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import re
 import ssl
 import sys
@@ -166,7 +167,7 @@ class ServerOptions:
 
     host: str | Sequence[str] | None = "127.0.0.1"
     port: int | None = None
-    path: str | None = None
+    path: str | os.PathLike[str] | None = None
     listeners: Sequence[trio.abc.Listener[Any] | trio.socket.SocketType | socket.socket] = ()
     ssl_context: ssl.SSLContext | None = None
     backlog: int | None = None
@@ -180,8 +181,10 @@ class ServerOptions:
         _check_host(self.host)
         if self.port is not None:
             _check_range("port", self.port, 0, 65535)
+        if isinstance(self.path, os.PathLike):
+            object.__setattr__(self, "path", os.fspath(self.path))
         if self.path is not None and (not isinstance(self.path, str) or not self.path):
-            raise OptionError("path", self.path, "the path of a Unix socket as a str, or None")
+            raise OptionError("path", self.path, "the path of a Unix socket as a str or a PathLike, or None")
         if isinstance(self.listeners, (str, bytes)) or not isinstance(self.listeners, Iterable):
             raise OptionError("listeners", self.listeners, "a list of listeners or listening sockets")
         object.__setattr__(self, "listeners", tuple(self.listeners))
@@ -226,7 +229,7 @@ class ServerKeywords(ConnectionKeywords, total=False):
 
     host: str | Sequence[str] | None
     port: int | None
-    path: str | None
+    path: str | os.PathLike[str] | None
     listeners: Sequence[trio.abc.Listener[Any] | trio.socket.SocketType | socket.socket]
     ssl_context: ssl.SSLContext | None
     backlog: int | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Coroutine
-from types import ModuleType, SimpleNamespace
+from types import GenericAlias, ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -272,14 +272,56 @@ def test_bind_handler_gives_a_bound_handler() -> None:
     assert isinstance(bind_handler(Plain), BoundHandler)
 
 
+def test_a_class_that_needs_arguments_is_refused_when_serving_starts() -> None:
+    class Demanding(Plain):
+        def __init__(self, database: object) -> None:
+            self.database = database
+
+    with pytest.raises(TypeError, match=r"handler Demanding needs arguments .*'database'.* hand over an instance"):
+        bind_handler(Demanding)
+
+
+def test_a_class_without_a_signature_to_look_at_is_taken_as_it_is() -> None:
+    class Opaque(Plain):
+        __signature__ = "no signature at all"
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inspect.signature", lambda _: (_ for _ in ()).throw(ValueError))
+        assert bind_handler(Opaque).name == "Opaque"
+
+
+def test_a_class_with_its_type_arguments_is_the_class() -> None:
+    class Typed(Handler[int, str]):
+        def init(self, args: object) -> Ok[int]:
+            return Ok(0)
+
+        def handle_in(self, message: str | bytes, state: int) -> Ok[int]:
+            return Ok(state)
+
+    class Generic(Typed):
+        __class_getitem__ = classmethod(GenericAlias)
+
+    assert is_handler(Generic[int])
+    assert bind_handler(Generic[int]).open().init(None) == Ok(0)
+
+
+def test_something_to_call_that_happens_to_have_an_init_is_an_application() -> None:
+    class Application:
+        def init(self) -> None: ...
+
+        def __call__(self, request: object) -> None: ...
+
+    assert not is_handler(Application())
+
+
 class Unmade(Plain):
-    def __init__(self, database: object) -> None:
-        self.database = database
+    def __init__(self) -> None:
+        raise RuntimeError("no database")
 
 
 def test_a_class_that_cannot_make_an_instance_fails_as_its_init_would() -> None:
     callbacks = bind_handler(Unmade).open()
-    with pytest.raises(TypeError, match="missing 1 required positional argument: 'database'"):
+    with pytest.raises(RuntimeError, match="no database"):
         callbacks.init("args")
 
 

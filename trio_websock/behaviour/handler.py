@@ -7,10 +7,11 @@ when it is called.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from types import ModuleType
-from typing import Any, Generic, NamedTuple, TypeVar, final
+from typing import Any, Generic, NamedTuple, TypeVar, final, get_origin
 
 from ..errors import describe
 from ..messages import Ping, Pong
@@ -104,12 +105,14 @@ class BoundHandler:
         handler: class, instance or module.
 
     Raises:
-        TypeError: a required callback is missing, or something that is no callable stands in a callback's place.
+        TypeError: a required callback is missing, something that is no callable stands in a callback's place, or a
+            class cannot be called without arguments.
     """
 
     __slots__ = ("_handler", "name")
 
     def __init__(self, handler: object) -> None:
+        handler = get_origin(handler) or handler  # of Echo[int, str] the class, which has the callbacks
         self.name = _name_of(handler)
         missing = [name for name in REQUIRED if not _defines(handler, name)]
         if missing:
@@ -117,6 +120,8 @@ class BoundHandler:
         for name in REQUIRED + OPTIONAL:
             if hasattr(handler, name) and not callable(getattr(handler, name)):
                 raise TypeError(f"{name} of handler {self.name} is not callable: {getattr(handler, name)!r}")
+        if isinstance(handler, type):
+            _check_constructor(handler)
         self._handler = handler
 
     def open(self) -> Callbacks:
@@ -148,14 +153,30 @@ def bind_handler(handler: object) -> BoundHandler:
 
 def is_handler(candidate: object) -> bool:
     """Whether ``candidate`` is meant as a handler, complete or not, rather than as an application function."""
-    if isinstance(candidate, (type, ModuleType, Handler)):
+    if isinstance(get_origin(candidate) or candidate, (type, ModuleType, Handler)):
         return True
-    return any(callable(getattr(candidate, name, None)) for name in REQUIRED)
+    found = [callable(getattr(candidate, name, None)) for name in REQUIRED]
+    # One callback alone may be chance on something that can be called; on anything else it is an incomplete handler.
+    return all(found) or (any(found) and not callable(candidate))
 
 
 def _name_of(handler: object) -> str:
     name = getattr(handler, "__name__", None) or type(handler).__name__
     return str(name)
+
+
+def _check_constructor(handler: type) -> None:
+    try:
+        signature = inspect.signature(handler)
+    except ValueError:  # made in C, without a signature to look at
+        return
+    try:
+        signature.bind()
+    except TypeError as exc:
+        raise TypeError(
+            f"handler {_name_of(handler)} needs arguments ({exc}), but every connection gets an instance of its own: "
+            "hand over an instance to share, or a class that needs none"
+        ) from None
 
 
 def _defines(handler: object, name: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -148,7 +149,7 @@ async def open_entrances(options: ServerOptions) -> list[Entrance]:
     try:
         entrances += [_entrance_of(given) for given in options.listeners]
         if options.path is not None:
-            entrances.append(SocketEntrance(*bind_unix(options.path, options.backlog)))
+            entrances.append(SocketEntrance(*bind_unix(os.fspath(options.path), options.backlog)))
         if options.port is not None:
             sockets = await bind_tcp(options.host, options.port, options.backlog)
             entrances += [SocketEntrance(sock) for sock in sockets]

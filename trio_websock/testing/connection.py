@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["TestConnection", "open_test_connection"]
 
-_KINDS = {Opcode.PING: Ping, Opcode.PONG: Pong}
-
 
 @final
 class TestConnection:
@@ -134,4 +132,6 @@ def _arrival_of(message: Message) -> Incoming:
 def _incoming_of(opcode: Opcode, payload: bytes) -> Incoming:
     if opcode is Opcode.TEXT:
         return payload.decode()
-    return payload if opcode is Opcode.BINARY else _KINDS[opcode](payload)
+    if opcode is Opcode.BINARY:
+        return payload
+    return Ping(payload) if opcode is Opcode.PING else Pong(payload)

@@ -225,7 +225,7 @@ async def a_cancelled_that_escapes_from_a_scope_of_the_handler_is_an_error(stage
 
     async with stage.open(Leaky) as peer:
         await peer.send(text("x"))
-        await stage.expect_failure(peer, b"\x88\x02\x03\xf3", trio.Cancelled)  # type: ignore[type-abstract]  # only compared with
+        await stage.expect_failure(peer, b"\x88\x02\x03\xf3", trio.Cancelled)
 
 
 # -- a peer that is lost
