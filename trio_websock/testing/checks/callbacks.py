@@ -271,7 +271,7 @@ async def serving_fails_at_once_without(stage: Stage, name: str) -> None:
 async def refusal_of(taker: Any, **options: Any) -> Exception:
     """The exception that ``taker`` raises at once for ``options``."""
     try:
-        result = taker(Echo, **options)
+        result = taker(Counting, **options)
         if isinstance(result, Awaitable):
             await result
     except (TypeError, ValueError) as exc:

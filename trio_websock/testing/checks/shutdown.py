@@ -104,7 +104,7 @@ async def shut_down_and_note(stage: Stage, server: HostedServer) -> None:
 
 @CHECKS.add()
 async def a_server_without_connections_shuts_down_at_once(stage: Stage) -> None:
-    async with stage.serve(Echo) as server:
+    async with stage.serve(Echo(stage)) as server:
         await server.shutdown()
         await server.finished.wait()
 
