@@ -299,6 +299,8 @@ async def test_a_response_that_cannot_be_sent_is_answered_500(
 class BrokenSite:
     """Answers with what no session expects."""
 
+    may_wait = False
+
     def __init__(self, wish: Wish | None) -> None:
         self._wish = wish
 

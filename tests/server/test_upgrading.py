@@ -9,6 +9,7 @@ import pytest
 
 from trio_websock import (
     Handler,
+    Headers,
     OptionError,
     Push,
     Request,
@@ -227,3 +228,8 @@ def test_checking_early_raises_the_refusal() -> None:
 def test_checking_early_checks_its_options() -> None:
     with pytest.raises(OptionError):
         check_upgrade(Request("GET", "/"), origins="everybody")
+
+
+def test_checking_early_lets_a_good_request_pass() -> None:
+    fields = dict(line.split(": ") for line in FIELDS.decode().strip().split("\r\n"))
+    check_upgrade(Request("GET", "/", Headers(fields)), subprotocols=["a"])

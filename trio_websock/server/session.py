@@ -198,15 +198,15 @@ class Session:
             self._phase = Phase.UPLOADING
             body = b"" if head.content_length == 0 else await self._receive_body(channel, head)
             self._phase = Phase.ANSWERING
-            self._scope.deadline = math.inf  # the application's time is its own
+            if self._site.may_wait:
+                self._scope.deadline = math.inf  # the application's time is its own
             request = channel.request(head, body)
             answer = await self._answer(request)
             if isinstance(answer, Agreement):
-                self._give_time()
-                await channel.wire.send_all([answer.answer])
+                await self._send(answer.answer, self._options.handshake_timeout)
                 return answer
             if not await self._send_response(head, request, answer):
-                await channel.linger()
+                await self._linger()
                 return None
             self._phase = Phase.READING
             self._give_time()
@@ -254,23 +254,28 @@ class Session:
             data = serialize_response(response, is_head=is_head, closes=closes)
         except LocalError:
             data = serialize_response(self._internal_error(request), is_head=is_head, closes=closes)
-        await self._send(data)
+        await self._send(data, self._write_timeout)
         return not (closes or asks_to_close(response))
 
     async def _refuse(self, fault: BadRequest) -> None:
         logger.debug("%s is answered %d: %s", self._wire.peer, fault.status, fault)
         self._phase = Phase.ANSWERING
-        await self._send(serialize_response(refusal(fault.status, fault.reason, fault.headers), closes=True))
+        answer = serialize_response(refusal(fault.status, fault.reason, fault.headers), closes=True)
+        await self._send(answer, self._write_timeout)
+        await self._linger()
+
+    async def _linger(self) -> None:
         assert self._channel is not None
+        self._scope.deadline = math.inf  # it is bounded by itself, and owes nothing to the time of the handshake
         await self._channel.linger()
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, data: bytes, patience: float) -> None:
+        """Send ``data``, of which something has to be taken every ``patience`` seconds."""
         wire = self._wire
         wire.write_nowait([data])
         while not wire.flush_nowait():
-            self._scope.deadline = trio.current_time() + self._write_timeout
+            self._scope.deadline = trio.current_time() + patience
             await wire.flush_some()
-        self._scope.deadline = math.inf
 
 
 async def _agree_on_keys(wire: Wire, context: ssl.SSLContext) -> Wire:

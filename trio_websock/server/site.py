@@ -9,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, final
+from typing import Final, Protocol, TypeAlias, final
 
 from ..behaviour.handler import BoundHandler, bind_handler, is_handler
 from ..errors import UpgradeRefused
@@ -42,6 +42,11 @@ class Wish:
 class Site(Protocol):
     """What answers requests."""
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether ``answer`` may take its time, and so must be spared the client's deadline."""
+        ...
+
     async def answer(self, request: Request) -> Response | Wish:
         """The response, or the wish to upgrade; raises no ``Exception``."""
         ...
@@ -69,6 +74,8 @@ class HandlerSite:
 
     __slots__ = ("_handler", "_options")
 
+    may_wait: Final = False
+
     def __init__(self, handler: BoundHandler, options: Options) -> None:
         self._handler = handler
         self._options = options
@@ -82,6 +89,8 @@ class FunctionSite:
     """Asks an application function."""
 
     __slots__ = ("_function", "_ledger", "_options")
+
+    may_wait: Final = True
 
     def __init__(self, function: Application, options: Options, ledger: Ledger) -> None:
         self._function = function
