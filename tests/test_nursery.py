@@ -212,6 +212,20 @@ async def test_cancelled_connection_says_goodbye_terminates_once_and_passes_the_
     assert terminations() == [("terminate", Shutdown(), 0)]
 
 
+async def test_connection_cancelled_when_it_was_ending_anyway_tells_the_reason_terminate_was_told(autojump_clock):
+    scope = trio.CancelScope()
+
+    class Stopping(Echo):
+        def handle_in(self, message, count):
+            scope.cancel()
+            return Stop(NORMAL, count)
+
+    with scope:
+        async with open_test_connection(Stopping) as peer:
+            await peer.send("x")
+    assert (peer.connection.reason, terminations(Stopping)) == (Normal(), [("terminate", Normal(), 0)])
+
+
 async def test_escaped_cancelled_of_a_scope_the_handler_opened_is_an_error(autojump_clock, caplog):
     caught = []
 

@@ -66,7 +66,7 @@ async def run_connection(connection: Connection, handler: BoundHandler, args: ob
         connection.mark_ended(reason)
         return reason
     finally:
-        connection.mark_ended(Shutdown())  # only cancellation gets here without a reason
+        connection.mark_ended(Shutdown())  # only what tore through the exit itself gets here without a reason
         _current.reset(token)
 
 
@@ -120,6 +120,7 @@ class _ConnectionNursery:
             self._transport.abort()
             raise
         if passing is not None:
+            self._connection.mark_ended(ending.reason)
             raise passing
         return ending.reason
 
