@@ -242,6 +242,7 @@ def test_a_word_that_is_no_number_is_told_by_its_option(capsys: pytest.CaptureFi
     ("words", "name", "value"),
     [
         (["--max-connections", "none"], "max_connections", None),
+        (["--max-connections-per-client", "9"], "max_connections_per_client", 9),
         (["--timeout", "inf"], "timeout", float("inf")),
         (["--origin", "any"], "origins", "any"),
         (

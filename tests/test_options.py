@@ -134,6 +134,7 @@ SERVER_DEFAULTS = {
     "max_head_size": 65536,
     "max_body_size": 1048576,
     "max_connections": None,
+    "max_connections_per_client": None,
     "grace": 15,
 }
 
@@ -147,6 +148,7 @@ SERVER_REFUSALS: list[tuple[str, str, list[Any]]] = [
     ("max_head_size", BYTES, [None, *NO_COUNTS]),
     ("max_body_size", BYTES, [None, *NO_COUNTS]),
     ("max_connections", COUNT_OR_NONE, NO_COUNTS),
+    ("max_connections_per_client", COUNT_OR_NONE, NO_COUNTS),
     (
         "grace",
         "zero or more seconds (math.inf for no limit)",
@@ -204,6 +206,7 @@ SERVER_ACCEPTED: list[tuple[str, list[Any]]] = [
     ("max_head_size", [1]),
     ("max_body_size", [1]),
     ("max_connections", [None, 1]),
+    ("max_connections_per_client", [None, 1]),
     ("grace", [0, 0.0, 0.5, math.inf]),
 ]
 

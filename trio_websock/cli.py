@@ -189,7 +189,7 @@ def _load_certificate(certfile: str | None, keyfile: str | None) -> ssl.SSLConte
 
 
 # Options whose Python value for "no limit" is None.
-_UNLIMITED = frozenset({"max_message_size", "ping_interval", "max_connections"})
+_UNLIMITED = frozenset({"max_message_size", "ping_interval", "max_connections", "max_connections_per_client"})
 
 
 def _number(kind: Callable[[str], _T], what: str) -> Callable[[str], _T | float]:
@@ -237,6 +237,7 @@ def _add_listening(group: argparse._ArgumentGroup) -> None:
 def _add_limits(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--max-connections", type=_count, metavar="N", help="clients at one time, beyond it 503 (none)")
+    add("--max-connections-per-client", type=_count, metavar="N", help="the same for each address (none)")
     add("--handshake-timeout", type=_seconds, metavar="SECONDS", help="for TLS and the head of a request (10)")
     add("--grace", type=_seconds, metavar="SECONDS", help="a graceful shutdown may take in all (15)")
 

@@ -161,7 +161,9 @@ class ServerOptions:
         handshake_timeout: seconds for the whole of TLS and one HTTP head.
         max_head_size: bytes of an HTTP request's head; beyond it 431.
         max_body_size: bytes of a plain request's body; beyond it 413.
-        max_connections: connections open at once; beyond it 503; ``None`` for no limit.
+        max_connections: clients served at once; beyond it 503; ``None`` for no limit.
+        max_connections_per_client: the same for each IP address; what comes over Unix sockets has none and is not
+            counted. Behind a proxy that connects from its own address, leave it at ``None``.
         grace: seconds a graceful shutdown may take in all.
     """
 
@@ -175,6 +177,7 @@ class ServerOptions:
     max_head_size: int = 64 * 1024
     max_body_size: int = 1024 * 1024
     max_connections: int | None = None
+    max_connections_per_client: int | None = None
     grace: float = 15
 
     def __post_init__(self) -> None:
@@ -190,7 +193,7 @@ class ServerOptions:
         object.__setattr__(self, "listeners", tuple(self.listeners))
         if self.ssl_context is not None and not isinstance(self.ssl_context, ssl.SSLContext):
             raise OptionError("ssl_context", self.ssl_context, "an ssl.SSLContext or None")
-        for name in ("backlog", "max_connections"):
+        for name in ("backlog", "max_connections", "max_connections_per_client"):
             if getattr(self, name) is not None:
                 _check_count(name, getattr(self, name), "a positive integer or None")
         for name in ("max_head_size", "max_body_size"):
@@ -237,6 +240,7 @@ class ServerKeywords(ConnectionKeywords, total=False):
     max_head_size: int
     max_body_size: int
     max_connections: int | None
+    max_connections_per_client: int | None
     grace: float
 
 

@@ -141,6 +141,35 @@ async def test_a_place_that_has_become_free_is_taken_again(start: Start, ask: As
     assert b" 101 " in await ask(server, UPGRADE + CLOSE)
 
 
+async def test_beyond_max_connections_per_client_an_address_is_told_503_and_others_are_served(
+    start: Start, ask: Ask
+) -> None:
+    server = await start(Echo, max_connections_per_client=1)
+    async with await open_websocket(server):
+        answer = await ask(server, UPGRADE)
+        async with await trio.open_tcp_stream("127.0.0.1", server.port, local_address="127.0.0.2") as other:
+            await upgraded(other)
+    assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"\r\nRetry-After: 5\r\n" in answer
+    assert answer.endswith(b"\r\n\r\ntoo many connections from your address\n")
+
+
+async def test_an_address_whose_client_has_left_is_served_again(start: Start, ask: Ask) -> None:
+    server = await start(Echo, max_connections_per_client=1)
+    for _ in range(3):
+        assert b" 101 " in await ask(server, UPGRADE + CLOSE)
+        while server.snapshot().open_clients:
+            await trio.lowlevel.checkpoint()
+
+
+async def test_clients_without_an_address_are_not_counted_by_address(start: Start, tmp_path: Path) -> None:
+    path = str(tmp_path / "socket")
+    await start(Echo, path=path, max_connections_per_client=1)
+    async with await trio.open_unix_socket(path) as first, await trio.open_unix_socket(path) as second:
+        await upgraded(first)
+        await upgraded(second)
+
+
 async def test_a_flood_beyond_the_limit_is_dropped(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.import_module("trio_websock.server.serve"), "MAX_REFUSALS", 1)
     server = await start(Echo, max_connections=1)

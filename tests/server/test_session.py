@@ -363,7 +363,7 @@ async def test_a_client_that_is_turned_away_may_leave_first() -> None:
     client, server = trio.testing.memory_stream_pair()
     client.receive_stream.close()
     await client.send_all(GET)
-    await refuse_wire(StreamWire(server), None)
+    await refuse_wire(StreamWire(server), None, "full")
     await client.aclose()
 
 
@@ -374,14 +374,14 @@ async def test_a_client_that_is_turned_away_gets_its_answer_through_tls(nursery:
     authority.configure_trust(theirs)
     plain, server = trio.testing.memory_stream_pair()
     client = trio.SSLStream(plain, theirs, server_hostname="localhost", https_compatible=True)
-    nursery.start_soon(refuse_wire, StreamWire(server), ours)
+    nursery.start_soon(refuse_wire, StreamWire(server), ours, "full")
     await client.send_all(GET)
     assert (await read_all(client)).startswith(b"HTTP/1.1 503 ")
 
 
 async def test_turning_a_client_away_is_bounded_in_time(autojump_clock: trio.testing.MockClock) -> None:
     client, server = trio.testing.memory_stream_pair()
-    await refuse_wire(StreamWire(server), None)
+    await refuse_wire(StreamWire(server), None, "full")
     assert trio.current_time() < math.inf
     assert trio.current_time() == pytest.approx(2)
     await client.aclose()

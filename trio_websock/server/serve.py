@@ -63,6 +63,7 @@ class Server:
         self._options = server_options
         self._write_timeout = options.write_timeout
         self._sessions: dict[Session, None] = {}
+        self._sessions_of: dict[str, int] = {}
         self._refusals = 0
         self._accepting = trio.CancelScope()
         self._grace = trio.CancelScope()
@@ -220,16 +221,28 @@ class Server:
 
     def _admit(self, wire: Wire) -> None:
         assert self._clients is not None
-        limit = self._options.max_connections
-        if limit is not None and len(self._sessions) >= limit:
-            self._refuse(wire)
+        host = None if wire.client is None else wire.client[0]
+        objection = self._object_to(host)
+        if objection is not None:
+            self._refuse(wire, objection)
             return
+        if host is not None:
+            self._sessions_of[host] = self._sessions_of.get(host, 0) + 1
         self._ledger.clients += 1
         session = Session(wire, self._site, self._options, write_timeout=self._write_timeout, ledger=self._ledger)
         self._sessions[session] = None
-        self._clients.start_soon(self._entertain, session)
+        self._clients.start_soon(self._entertain, session, host)
 
-    async def _entertain(self, session: Session) -> None:
+    def _object_to(self, host: str | None) -> str | None:
+        """Why a client from ``host`` cannot be taken; ``None`` if it can."""
+        limit, limit_per_client = self._options.max_connections, self._options.max_connections_per_client
+        if limit is not None and len(self._sessions) >= limit:
+            return "too many connections"
+        if host is not None and limit_per_client is not None and self._sessions_of.get(host, 0) >= limit_per_client:
+            return "too many connections from your address"
+        return None
+
+    async def _entertain(self, session: Session, host: str | None) -> None:
         try:
             await session.run()
         except* KeyboardInterrupt:
@@ -238,19 +251,26 @@ class Server:
             self._interrupt()
         finally:
             del self._sessions[session]
+            self._forget_host(host)
 
-    def _refuse(self, wire: Wire) -> None:
+    def _forget_host(self, host: str | None) -> None:
+        if host is not None:
+            self._sessions_of[host] -= 1
+            if not self._sessions_of[host]:
+                del self._sessions_of[host]
+
+    def _refuse(self, wire: Wire, objection: str) -> None:
         assert self._clients is not None
         self._ledger.refusals += 1
         if self._refusals >= MAX_REFUSALS:
             wire.abort()
             return
         self._refusals += 1
-        self._clients.start_soon(self._refuse_politely, wire)
+        self._clients.start_soon(self._refuse_politely, wire, objection)
 
-    async def _refuse_politely(self, wire: Wire) -> None:
+    async def _refuse_politely(self, wire: Wire, objection: str) -> None:
         try:
-            await refuse_wire(wire, self._options.ssl_context)
+            await refuse_wire(wire, self._options.ssl_context, objection)
         finally:
             self._refusals -= 1
 

@@ -284,12 +284,12 @@ async def _agree_on_keys(wire: Wire, context: ssl.SSLContext) -> Wire:
     return encrypted
 
 
-async def refuse_wire(wire: Wire, context: ssl.SSLContext | None) -> None:
+async def refuse_wire(wire: Wire, context: ssl.SSLContext | None, reason: str) -> None:
     """Turn a client away with 503, as cheaply as it goes: its request is not even parsed.
 
     Checkpoint: always. Cancelled: the client is dropped.
     """
-    answer = serialize_response(refusal(503, "too many connections", RETRY_AFTER), closes=True)
+    answer = serialize_response(refusal(503, reason, RETRY_AFTER), closes=True)
     try:
         with trio.move_on_after(REFUSAL_TIMEOUT):
             if context is not None:
