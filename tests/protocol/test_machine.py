@@ -37,6 +37,8 @@ def feed(target: Machine, data: bytes, size: int | None = None) -> list[object]:
     for at in range(0, len(data), size or len(data) or 1):
         target.receive_data(data[at : at + (size or len(data))])
         arrived += target.next_batch(MANY)
+        while target.has_backlog:
+            arrived += target.next_batch(MANY)
     return arrived
 
 
@@ -450,6 +452,14 @@ class TestCompression:
         target = machine(compress=True)
         feed(target, frame(0xC1, b"\x00\x01\x00\xfe\xff\xff\x00"))
         assert isinstance(target.failure, InvalidPayload)
+
+    def test_a_batch_ends_once_it_has_inflated_to_much(self) -> None:
+        client, target = machine(Role.CLIENT, compress=True), machine(compress=True)
+        for _ in range(10):
+            client.send_message(BINARY, bytes(90_000))
+        target.receive_data(sent(client))
+        batches = [(len(target.next_batch(MANY)), target.has_backlog) for _ in range(5)]
+        assert batches == [(3, True), (3, True), (3, True), (1, False), (0, False)]
 
     def test_every_data_message_is_sent_compressed(self) -> None:
         target = machine(compress=True)

@@ -63,6 +63,10 @@ _WHOLE_DATA = frozenset((FIN | Opcode.TEXT, _WHOLE_BINARY))
 # is answered, as RFC 6455 §5.5.3 allows. Well above what a peer that reads can have waiting.
 _MAX_WAITING_PONGS = 64
 
+# A read of 64 KiB may inflate to 64 MiB of messages that are each within their limit: a batch ends once it holds this
+# many inflated bytes, so that whoever bounds what is read ahead can do so between two batches.
+_MAX_INFLATED = 256 * 1024
+
 # Up to here a payload is copied behind its head, which is cheaper than handing a second buffer to the system call.
 _JOINED_SIZE = 16 * 1024
 
@@ -89,9 +93,11 @@ class Machine:
         "_allows_rsv1",
         "_assembler",
         "_buffer",
+        "_cut_short",
         "_deflate",
         "_expects_mask",
         "_head_size",
+        "_inflated",
         "_key",
         "_last",
         "_last_pong",
@@ -100,7 +106,6 @@ class Machine:
         "_output",
         "_position",
         "_remaining",
-        "_stopped_full",
         "_utf8_errors",
         "_waiting_pongs",
         "close_sent",
@@ -125,7 +130,8 @@ class Machine:
         self._max_fast = min(size for size in sizes if size is not None)
         self._buffer = b""
         self._position = 0
-        self._stopped_full = False
+        self._cut_short = False
+        self._inflated = 0
         # The data frame whose payload is arriving: bytes to come (None: between frames), key, end of its message.
         self._remaining: int | None = None
         self._key: bytes | None = None
@@ -146,12 +152,13 @@ class Machine:
     def next_batch(self, max_messages: int) -> list[Incoming]:
         """Parse what has arrived: at most ``max_messages`` messages and control frames, in order.
 
-        A batch that is shorter than that means that everything was parsed, or that the machine has ``finished``.
-        Bad input raises nothing: see ``failure`` and ``peer_close`` afterwards.
+        Fewer come where compressed messages inflate to much; see :attr:`has_backlog`. Bad input raises nothing: see
+        ``failure`` and ``peer_close`` afterwards.
         """
         batch: list[Incoming] = []
         if self.finished:
             return batch
+        self._inflated = 0
         try:
             if self.close_sent:
                 self._seek_close()
@@ -166,13 +173,13 @@ class Machine:
         if self._position == len(self._buffer):
             self._buffer = b""
             self._position = 0
-        self._stopped_full = len(batch) >= max_messages
+        self._cut_short = len(batch) >= max_messages or self._inflated >= _MAX_INFLATED
         return batch
 
     @property
     def has_backlog(self) -> bool:
         """Whether the last batch was cut short: call :meth:`next_batch` again without new data."""
-        return self._stopped_full and bool(self._buffer)
+        return self._cut_short and bool(self._buffer)
 
     def _parse(self, batch: list[Incoming], max_messages: int) -> None:
         assembler, buffer, position = self._assembler, self._buffer, self._position
@@ -202,6 +209,8 @@ class Machine:
             if position == self._position or self.finished:
                 return
             self._position = position
+            if self._inflated >= _MAX_INFLATED:
+                return
 
     def _parse_any(self, buffer: bytes, position: int, batch: list[Incoming]) -> int:
         """Take what there is of one frame; the position behind it, the same one if more bytes are needed."""
@@ -231,6 +240,8 @@ class Machine:
         message = self._assembler.receive_piece(piece, ends_frame and self._last)
         if message is not None:
             batch.append(message)
+            if self._deflate is not None:
+                self._inflated += len(message)
         return end
 
     def _receive_control(self, head: Head, buffer: bytes, position: int, batch: list[Incoming]) -> int:
