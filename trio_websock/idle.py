@@ -6,8 +6,9 @@ expires, at 1.0 to 1.05 of the timeout.
 1. Any received byte starts the clock anew; nothing we send does, nor does the mailbox.
 2. While a callback runs, or output waits for the peer, the clock stands still.
 3. Moving a scope's deadline costs as much as a short callback, so it moves only when it lags by more than the slack.
-   A scope may therefore expire wrongly, after a callback that blocked the whole thread: the reader asks
-   ``has_expired`` and opens another one.
+   A scope may therefore expire wrongly: the reader asks ``has_expired`` and opens another one.
+4. A scope that expires late was held up by somebody who blocked the whole thread, a callback of this connection or of
+   another. Nobody was listening meanwhile, so the clock starts anew.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class IdleClock:
         """Whether the peer has really been silent for the whole timeout."""
         if self._was_touched or self._paused_at is not None:
             return False
-        return trio.current_time() >= self._silent_since + self._timeout
+        now = trio.current_time()
+        if now > self._scope.deadline + self._slack:
+            self._silent_since = now
+        return now >= self._silent_since + self._timeout
 
     def touch(self, *, is_unfinished: bool = False) -> None:
         """Bytes arrived. The time is looked up when the loop becomes idle, or now if they gave it nothing to do."""

@@ -11,9 +11,12 @@ at a time, in order of arrival.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias, final
+
+import trio
 
 from .behaviour.reasons import Reason
 from .parking import Parking
@@ -54,6 +57,7 @@ class Inbox:
         "_reader",
         "_size",
         "interruption",
+        "reading_since",
         "received",
     )
 
@@ -71,6 +75,8 @@ class Inbox:
         self._mailbox = Parking()
         self.interruption: Reason | None = None
         self.received = 0
+        #: When the reader last had to wait for room; ``math.inf`` while it does.
+        self.reading_since = -math.inf
 
     def put_arrivals(self, batch: Sequence[Arrival]) -> None:
         """Queue what one read yielded."""
@@ -138,8 +144,14 @@ class Inbox:
 
     async def wait_room(self) -> None:
         """Park the reader until the loop has taken every arrival. Checkpoint: if there is no room."""
-        while not self.room:
-            await self._reader.park()
+        if self.room:
+            return
+        self.reading_since = math.inf
+        try:
+            while not self.room:
+                await self._reader.park()
+        finally:
+            self.reading_since = trio.current_time()
 
     @property
     def has_info_room(self) -> bool:

@@ -2,13 +2,14 @@
 
 In: the transport's count of received bytes. Out: pings, the latency of their pongs, and in the end a ``Timeout``.
 
-The peer is judged by what has arrived: any byte after a ping proves it alive, and while the inbox is full nothing is
-read and nobody is judged.
+The peer is judged by what has arrived: any byte after a ping proves it alive. While the inbox is full nothing is read
+and nobody is judged, and when reading goes on the peer has its whole time again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import final
 
 import trio
@@ -31,6 +32,7 @@ class Keepalive:
         connection: whose peer to ask; its latency is kept up to date.
         transport: where pings go.
         writer: hands them over.
+        on_silence: told when one stayed unanswered.
         interval: seconds between two pings.
         timeout: seconds for anything to arrive after one.
     """
@@ -39,6 +41,7 @@ class Keepalive:
         "_connection",
         "_inbox",
         "_interval",
+        "_on_silence",
         "_payload",
         "_received_size",
         "_sent_at",
@@ -49,10 +52,18 @@ class Keepalive:
     )
 
     def __init__(
-        self, connection: Connection, transport: Transport, writer: Writer, *, interval: float, timeout: float
+        self,
+        connection: Connection,
+        transport: Transport,
+        writer: Writer,
+        on_silence: Callable[[Timeout], None],
+        *,
+        interval: float,
+        timeout: float,
     ) -> None:
         self._connection = connection
         self._interval = interval
+        self._on_silence = on_silence
         self._timeout = timeout
         self._transport = transport
         self._writer = writer
@@ -66,28 +77,27 @@ class Keepalive:
         """Ping until the peer leaves one unanswered."""
         next_ping = trio.current_time() + self._interval
         while True:
-            since = self._waiting_since
-            await trio.sleep_until(next_ping if since is None else min(next_ping, since + self._timeout))
+            await trio.sleep_until(min(next_ping, self._judged_at))
             if await self._is_overdue():
-                self._inbox.put_arrivals([Timeout("ping timeout")])
+                self._on_silence(Timeout("ping timeout"))
                 return
             if trio.current_time() >= next_ping:
                 next_ping = trio.current_time() + self._interval
                 self._ping()
 
+    @property
+    def _judged_at(self) -> float:
+        if self._waiting_since is None:
+            return math.inf
+        return max(self._waiting_since, self._inbox.reading_since) + self._timeout
+
     async def _is_overdue(self) -> bool:
         # What the kernel has for us must have been read before the peer is judged; the reader is due in this turn
         # of the scheduler or the next.
         await trio.lowlevel.checkpoint()
-        if self._waiting_since is None:
-            return False
         if self._transport.received_size != self._received_size:
             self._waiting_since = None
-            return False
-        if not self._inbox.room:
-            self._waiting_since = trio.current_time()
-            return False
-        return trio.current_time() >= self._waiting_since + self._timeout
+        return trio.current_time() >= self._judged_at
 
     def _ping(self) -> None:
         if self._transport.unsent_size:

@@ -91,7 +91,7 @@ class _ConnectionNursery:
         self._transport = connection._transport
         self._inbox = connection._inbox
         self._idle = IdleClock(self._options.timeout)
-        self._writer = Writer(self._transport, self._options.write_timeout, connection._lifetime, self._inbox.interrupt)
+        self._writer = Writer(self._transport, self._options.write_timeout, connection._lifetime, self._give_up)
         self._callbacks = handler.open()
         self._dispatcher = Dispatcher(connection, self._callbacks, self._transport, self._writer, self._idle)
         self._keepalive = self._open_keepalive(connection)
@@ -100,7 +100,9 @@ class _ConnectionNursery:
         interval, timeout = self._options.ping_interval, self._options.ping_timeout
         if interval is None:
             return None
-        return Keepalive(connection, self._transport, self._writer, interval=interval, timeout=timeout)
+        return Keepalive(
+            connection, self._transport, self._writer, self._notice_silence, interval=interval, timeout=timeout
+        )
 
     async def run(self, args: object) -> Reason:
         try:
@@ -159,7 +161,7 @@ class _ConnectionNursery:
                 await self._receive_arrivals()
                 return
             if self._idle.has_expired():
-                self._inbox.put_arrivals([Timeout()])
+                self._notice_silence(Timeout())
                 return
 
     async def _receive_arrivals(self) -> None:
@@ -179,15 +181,27 @@ class _ConnectionNursery:
         if self._keepalive is not None:
             self._keepalive.notice(batch)
         last = batch[-1]
-        if not isinstance(last, (Remote, Error)):
+        if not isinstance(last, (Remote, Error, Timeout)):
             self._inbox.put_arrivals(batch)
             return True
         move_sent(self._connection._mailbox.receiver, self._inbox)
         self._inbox.put_arrivals(batch)
+        self._notice_end(last)
+        return False
+
+    def _notice_silence(self, timeout: Timeout) -> None:
+        self._admit([timeout])
+
+    def _give_up(self, reason: Reason) -> None:
+        """The peer has been dropped: nothing more is done for it."""
+        self._inbox.interrupt(reason)
+        self._notice_end(reason)
+
+    def _notice_end(self, reason: Reason) -> None:
+        """Tell at once, even while a callback is running, that the peer is gone."""
         self._connection.mark_closing()
         if self._options.cancel_on_disconnect:
-            self._dispatcher.disconnect(last)
-        return False
+            self._dispatcher.disconnect(reason)
 
     async def _hand_over_close(self, nursery: trio.Nursery) -> None:
         """Send the close frame while the reader still reads: a peer busy sending must get to read it."""

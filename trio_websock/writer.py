@@ -67,12 +67,14 @@ class Writer:
         """Hand over everything queued, waiting for the peer as long as it takes some of it in time."""
         self._is_draining = True
         try:
-            with self._lifetime.bounded(self._write_timeout, shield=True) as scope:
-                while not self._transport.flush_nowait():
-                    scope.deadline = self._lifetime.after(self._write_timeout)
+            while not self._transport.flush_nowait():
+                # A scope for each wait: when the thread was blocked for too long, the wait for a peer that took
+                # something meanwhile is over before its scope has expired.
+                with self._lifetime.bounded(self._write_timeout, shield=True) as scope:
                     await self._transport.flush_some()
-            if scope.cancelled_caught:
-                self._drop()
+                if scope.cancelled_caught:
+                    self._drop()
+                    return
         except ConnectionLost:
             pass  # the reader meets the same end, and has the arrivals before it
         finally:

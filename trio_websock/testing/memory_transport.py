@@ -89,9 +89,10 @@ class MemoryTransport(Transport):
         return sum(len(message[1]) + 2 for message in self._queue)
 
     async def flush_some(self) -> None:
+        if self._capacity or self.is_closed:
+            await trio.lowlevel.checkpoint()
         while not self._capacity and not self.is_closed:
             await self._changed.wait()
-        await trio.lowlevel.checkpoint()
         if self.is_closed:
             raise ConnectionLost("closed at this end")
         self.flush_nowait()

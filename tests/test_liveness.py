@@ -1,0 +1,415 @@
+"""A busy handler is no dead connection: what goes on while a callback runs for half a minute, or blocks the thread."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+import trio
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+
+from trio_websock import (
+    ConnectionLost,
+    Error,
+    Ok,
+    Options,
+    Ping,
+    Pong,
+    Push,
+    Remote,
+    Timeout,
+    WriteTimeout,
+)
+from trio_websock.behaviour.handler import bind_handler
+from trio_websock.connection import Connection
+from trio_websock.hosts.stream import StreamTransport
+from trio_websock.hosts.wire import StreamWire
+from trio_websock.nursery import run_connection
+from trio_websock.protocol.deflate import DeflateParameters, PerMessageDeflate
+from trio_websock.protocol.machine import Limits, Machine, Role
+from trio_websock.testing.connection import open_test_connection
+
+LIMITS = Limits(max_message_size=2**20, max_frame_size=None, max_empty_fragments=10, validate_utf8=True)
+KEY = b"\0\0\0\0"  # masks nothing, so that the bytes below can be read
+PING, PONG = b"\x89\x81" + KEY + b"p", b"\x8a\x01p"
+LOST = Error(ConnectionLost("gone"))
+
+
+class Slow:
+    """Takes half a minute for everything, and notes when it was done with what."""
+
+    def __init__(self):
+        self.done = []
+
+    async def init(self, args):
+        return Ok(None)
+
+    async def handle_in(self, message, state):
+        await trio.sleep(30)
+        self.done.append((message, trio.current_time()))
+        return Ok(state)
+
+    handle_info = handle_in
+
+
+class SlowWithControl(Slow):
+    handle_control = Slow.handle_in
+
+
+class SlowInit(Slow):
+    async def init(self, args):
+        return await self.handle_in("init", None)
+
+
+class Blocking(Slow):
+    """Holds up the whole thread, and every other task with it, for as many seconds as it is told."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock = clock
+
+    def handle_in(self, message, state):
+        self.clock.jump(float(message))
+        return Ok(state)
+
+    handle_info = handle_in
+
+
+async def in_init(peer):
+    pass  # it is running already
+
+
+async def in_handle_in(peer):
+    await peer.send("x")
+
+
+async def in_handle_info(peer):
+    await peer.post("x")
+
+
+async def in_handle_control(peer):
+    await peer.send(Ping(b""))
+
+
+busy = pytest.mark.parametrize(
+    ("handler", "begin"),
+    [(SlowInit, in_init), (Slow, in_handle_in), (Slow, in_handle_info), (SlowWithControl, in_handle_control)],
+    ids=["in init", "in handle_in", "in handle_info", "in handle_control"],
+)
+
+
+# On the wire
+
+
+@pytest.fixture
+async def wired(nursery):
+    """Run a handler over a stream in memory; the peer's end of the stream."""
+
+    def run(handler, *, leftover=b"", deflate=None, **options):
+        ours, theirs = memory_stream_pair()
+        transport = StreamTransport(StreamWire(ours), Machine(Role.SERVER, LIMITS, deflate), None, leftover)
+        connection = Connection(transport, Options(**options))
+        nursery.start_soon(run_connection, connection, bind_handler(handler), None)
+        return theirs, connection
+
+    yield run
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("handler", "first"), [(SlowInit, b""), (Slow, b"\x81\x80" + KEY)], ids=["in init", "in handle_in"]
+)
+async def test_ping_is_answered_at_once_while_a_callback_runs(wired, handler, first, autojump_clock):
+    peer, _ = wired(handler, leftover=first)
+    await trio.sleep(10)
+    await peer.send_all(PING)
+    assert await peer.receive_some() == PONG
+    assert trio.current_time() < 11
+
+
+async def test_pings_are_answered_during_the_whole_of_a_long_callback(wired, autojump_clock):
+    handler = Slow()
+    peer, _ = wired(handler, leftover=b"\x81\x80" + KEY)
+    for _ in range(29):
+        await trio.sleep(1)
+        await peer.send_all(PING)
+        assert await peer.receive_some() == PONG
+    assert not handler.done
+
+
+async def test_ping_behind_messages_that_wait_is_answered_before_they_are_handled(wired, autojump_clock):
+    peer, _ = wired(Slow, leftover=b"\x81\x80" + KEY)
+    await peer.send_all(b"\x81\x80" + KEY + b"\x81\x80" + KEY + PING)
+    assert await peer.receive_some() == PONG
+    assert trio.current_time() < 1
+
+
+# The peer's end is noticed
+
+
+@busy
+@pytest.mark.parametrize("end", [Remote(1000), LOST], ids=["close", "loss"])
+async def test_peers_end_is_noticed_while_a_callback_runs(handler, begin, end, autojump_clock):
+    async with open_test_connection(handler) as peer:
+        await begin(peer)
+        start = trio.current_time()
+        await trio.sleep(10)
+        peer.transport.put(end)
+        await peer.connection.closing.wait()
+        assert trio.current_time() == start + 10
+        assert await peer.wait_ended() == end
+        assert trio.current_time() == start + 30
+
+
+@busy
+@pytest.mark.parametrize("end", [Remote(1000), LOST], ids=["close", "loss"])
+async def test_peers_end_cancels_a_running_callback_if_asked_to(handler, begin, end, autojump_clock):
+    async with open_test_connection(handler, cancel_on_disconnect=True) as peer:
+        await begin(peer)
+        start = trio.current_time()
+        await trio.sleep(10)
+        peer.transport.put(end)
+        assert await peer.wait_ended() == end
+        assert trio.current_time() == start + 10
+
+
+async def test_peers_close_is_noticed_behind_messages_that_wait(autojump_clock):
+    handler = Slow()
+    async with open_test_connection(handler) as peer:
+        await peer.send("a", "b")
+        await peer.close()
+        assert peer.connection.closing.is_set()
+        assert await peer.wait_ended() == Remote(1000)
+        assert [message for message, _ in handler.done] == ["a", "b"]
+
+
+async def test_peer_that_stops_reading_is_noticed_while_a_callback_runs(autojump_clock):
+    class Pushing(Slow):
+        async def handle_in(self, message, state):
+            await trio.sleep(float(message))
+            return Push("output", state)
+
+    async with open_test_connection(Pushing, write_timeout=5, read_ahead_messages=1) as peer:
+        peer.transport.take(0)
+        await peer.send("0")
+        start = trio.current_time()
+        peer.transport.put("100", "0", "0")  # so many that the reader does not read
+        await peer.connection.closing.wait()
+        assert trio.current_time() == start + 5
+        assert isinstance((await peer.wait_ended()).cause, WriteTimeout)
+
+
+# A busy handler kills nobody
+
+
+@busy
+async def test_no_idle_timeout_while_a_callback_runs(handler, begin, autojump_clock):
+    async with open_test_connection(handler, timeout=10) as peer:
+        await begin(peer)
+        start = trio.current_time()
+        assert await peer.wait_ended() == Timeout()
+        assert trio.current_time() - start >= 30 + 9.5
+
+
+async def test_no_idle_timeout_while_messages_wait(autojump_clock):
+    async with open_test_connection(Slow, timeout=10) as peer:
+        await peer.send("a", "b", "c")
+        await peer.post("d")
+        await trio.sleep(4 * 30 + 9)
+        assert not peer.connection.is_closing
+
+
+async def test_no_idle_timeout_while_the_read_ahead_is_full(autojump_clock):
+    async with open_test_connection(Slow, timeout=10, read_ahead_messages=1) as peer:
+        await peer.send("a", "b", "c")
+        await trio.sleep(3 * 30 + 9)
+        assert not peer.connection.is_closing
+
+
+async def test_no_idle_timeout_while_output_waits(autojump_clock):
+    class Pushing(Slow):
+        def handle_info(self, info, state):
+            return Push("output", state)
+
+    async with open_test_connection(Pushing, timeout=10, write_timeout=1000) as peer:
+        peer.transport.take(0)
+        await peer.post("x")
+        await trio.sleep(900)
+        peer.transport.take()
+        await trio.sleep(9)
+        assert not peer.connection.is_closing
+
+
+@pytest.mark.parametrize("begin", [in_handle_in, in_handle_info])
+async def test_no_idle_timeout_because_a_callback_blocked_the_thread(begin, autojump_clock):
+    class Blocking(Slow):
+        def handle_in(self, message, state):
+            autojump_clock.jump(1000)
+            return Ok(state)
+
+        handle_info = handle_in
+
+    async with open_test_connection(Blocking, timeout=10) as peer:
+        await trio.sleep(9)
+        await begin(peer)
+        await trio.sleep(9)
+        assert not peer.connection.is_closing
+        await trio.sleep(3)
+        assert peer.connection.is_closing
+
+
+async def test_no_idle_timeout_because_another_connection_blocked_the_thread(autojump_clock):
+    async with (
+        open_test_connection(Blocking(autojump_clock), timeout=10) as other,
+        open_test_connection(Slow, timeout=10) as peer,
+    ):
+        await other.send("1000")
+        await trio.sleep(9)
+        assert not peer.connection.is_closing
+        await trio.sleep(3)
+        assert peer.connection.is_closing
+
+
+async def test_no_write_timeout_because_a_callback_blocked_the_thread(autojump_clock):
+    class Pushing(Slow):
+        async def handle_in(self, message, state):
+            if message == "output":
+                return Push(["one", "two"], state)
+            await trio.sleep(1)
+            peer.transport.take(1)  # the peer goes on reading in the meantime
+            autojump_clock.jump(1000)
+            return Ok(state)
+
+    async with open_test_connection(Pushing, write_timeout=30) as peer:
+        peer.transport.take(0)
+        start = trio.current_time()
+        await peer.send("output", "block")
+        await trio.sleep_until(start + 1001 + 29)
+        assert peer.received() == ["one"]
+        peer.transport.take()
+        await trio.sleep(2)
+        assert peer.received() == ["two"]
+        assert not peer.connection.is_closing
+
+
+# Keepalive
+
+
+async def answer_pings(peer):
+    """A peer that has nothing to say but answers every ping a second later."""
+    while True:
+        await trio.sleep(1)
+        for frame in peer.received():
+            peer.transport.put(Pong(frame.payload))
+
+
+async def test_keepalive_pings_go_on_while_a_callback_runs(autojump_clock):
+    async with open_test_connection(Slow, ping_interval=10, ping_timeout=5) as peer:
+        await peer.send("x")
+        await trio.sleep(14)
+        assert peer.received() == [Ping(b"\0\0\0\1")]
+
+
+async def test_peer_that_answers_pings_is_never_timed_out_by_slow_callbacks(autojump_clock, nursery):
+    async with open_test_connection(Slow, ping_interval=4, ping_timeout=3) as peer:
+        nursery.start_soon(answer_pings, peer)
+        for _ in range(10):
+            await peer.send("x")
+        await trio.sleep(305)
+        assert not peer.connection.is_closing
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("cancels", [False, True], ids=["runs on", "cancelled"])
+async def test_unanswered_ping_is_noticed_while_a_callback_runs(cancels, autojump_clock):
+    async with open_test_connection(Slow, ping_interval=10, ping_timeout=5, cancel_on_disconnect=cancels) as peer:
+        start = trio.current_time()
+        await peer.send("x")
+        await peer.connection.closing.wait()
+        assert trio.current_time() == start + 15
+        assert await peer.wait_ended() == Timeout("ping timeout")
+        assert trio.current_time() >= start + (15 if cancels else 30)
+        assert cancels == (trio.current_time() < start + 30)
+
+
+async def test_no_ping_timeout_if_the_pong_came_while_the_thread_was_blocked(autojump_clock):
+    async with open_test_connection(Blocking(autojump_clock), ping_interval=10, ping_timeout=5) as peer:
+        await trio.sleep(11)
+        peer.transport.put("1000")
+        await wait_all_tasks_blocked()
+        peer.transport.put(Pong(b"\0\0\0\1"))
+        await trio.sleep(4)
+        assert not peer.connection.is_closing
+
+
+async def answer_every_ping(peer):
+    while frame := await peer.receive_some():
+        await peer.send_all(b"\x8a\x84" + KEY + frame[2:])
+
+
+@pytest.mark.parametrize("seconds", [14, 15, 20, 21])
+async def test_no_ping_timeout_before_the_reader_has_read_again(seconds, wired, autojump_clock, nursery):
+    class Working(Slow):
+        async def handle_in(self, message, state):
+            await trio.sleep(seconds)
+            return Ok(state)
+
+    peers = [wired(Working, ping_interval=10, ping_timeout=5, read_ahead_messages=1) for _ in range(20)]
+    for peer, _ in peers:  # the order in which tasks that are due together run differs among so many
+        await peer.send_all((b"\x81\x80" + KEY) * 2)
+        nursery.start_soon(answer_every_ping, peer)
+    await trio.sleep(60)
+    assert not any(connection.is_closing for _, connection in peers)
+
+
+# Read-ahead is bounded
+
+
+async def test_read_ahead_is_bounded_in_messages(autojump_clock):
+    handler = Slow()
+    async with open_test_connection(handler, read_ahead_messages=5) as peer:
+        await peer.send(*[str(number) for number in range(30)])
+        await peer.send("30")
+        assert peer.connection.messages_received <= 2 * 5
+        await trio.sleep(31 * 30 + 1)
+        assert [message for message, _ in handler.done] == [str(number) for number in range(31)]
+
+
+async def test_read_ahead_is_bounded_in_bytes(autojump_clock):
+    handler = Slow()
+    async with open_test_connection(handler, read_ahead_size=1000) as peer:
+        await peer.send("first")
+        for number in range(30):
+            await peer.send(str(number) * 400)
+        assert peer.connection.messages_received <= 1 + 3
+        await trio.sleep(31 * 30 + 1)
+        assert len(handler.done) == 31
+
+
+async def test_reading_goes_on_when_the_last_message_read_ahead_is_taken(autojump_clock):
+    async with open_test_connection(Slow, read_ahead_messages=2) as peer:
+        await peer.send("a", "b", "c", "d", "e")
+        received = []
+        for _ in range(4):
+            received.append(peer.connection.messages_received)
+            await trio.sleep(30)
+        assert received == sorted(received)
+        assert received[-1] > received[0]
+
+
+async def test_peer_that_sends_on_is_pushed_back(wired, autojump_clock):
+    peer, connection = wired(Slow, read_ahead_messages=1)
+    for _ in range(100):
+        await peer.send_all(b"\x82\xfe\xff\xff" + KEY + bytes(65535))
+        await wait_all_tasks_blocked()
+    assert connection.bytes_received < 4 * 2**16
+
+
+async def test_read_ahead_is_bounded_although_messages_inflate(wired, autojump_clock):
+    compressor = zlib.compressobj(wbits=-15)
+    bomb = (compressor.compress(bytes(2**20)) + compressor.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    deflate = PerMessageDeflate(DeflateParameters(client_no_context_takeover=True), Role.SERVER)
+    peer, connection = wired(Slow, deflate=deflate, read_ahead_size=256 * 1024)
+    await peer.send_all((b"\xc2\xfe" + len(bomb).to_bytes(2) + KEY + bomb) * 60)
+    await wait_all_tasks_blocked()
+    assert 1 <= connection.messages_received <= 3
