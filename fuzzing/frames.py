@@ -182,6 +182,8 @@ class _Driver:
         twin = self.setup.machine(twin=True)
         twin.receive_data(output)
         received = twin.next_batch(len(output))
+        while twin.has_backlog:
+            received += twin.next_batch(len(output))
         assert twin.failure is None, twin.failure
         assert twin.peer_close == (1000, "end")
         pings = [message.payload for message in self.arrivals if isinstance(message, Ping)]
