@@ -425,6 +425,18 @@ async def test_who_was_not_told_in_time_is_aborted_with_the_rest(
     assert [server.connections, await read_all(streams[0])] == [(), GOING_AWAY]
 
 
+async def test_a_client_that_is_being_turned_away_does_not_outlast_the_grace(
+    start: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = await start(Echo, listeners=[memory_listener], max_connections=1)
+    await open_in_memory(memory_listener)
+    turned_away = memory_listener.connect()
+    await trio.testing.wait_all_tasks_blocked()
+    await server.shutdown(grace=1)
+    assert trio.current_time() == pytest.approx(1)
+    assert await read_all(turned_away) == b""
+
+
 @pytest.mark.parametrize("options", [{"grace": -1}, {"grace": math.nan}, {"rate": 0}, {"rate": -1}])
 async def test_impossible_shutdowns_are_refused(start: Start, options: dict[str, float]) -> None:
     server = await start(Echo)

@@ -64,7 +64,7 @@ class Server:
         self._write_timeout = options.write_timeout
         self._sessions: dict[Session, None] = {}
         self._sessions_of: dict[str, int] = {}
-        self._refusals = 0
+        self._refusals: set[trio.CancelScope] = set()
         self._accepting = trio.CancelScope()
         self._grace = trio.CancelScope()
         self._clients: trio.Nursery | None = None
@@ -262,23 +262,25 @@ class Server:
     def _refuse(self, wire: Wire, objection: str) -> None:
         assert self._clients is not None
         self._ledger.refusals += 1
-        if self._refusals >= MAX_REFUSALS:
+        if len(self._refusals) >= MAX_REFUSALS:
             wire.abort()
             return
-        self._refusals += 1
-        self._clients.start_soon(self._refuse_politely, wire, objection)
+        scope = trio.CancelScope()
+        self._refusals.add(scope)
+        self._clients.start_soon(self._refuse_politely, wire, objection, scope)
 
-    async def _refuse_politely(self, wire: Wire, objection: str) -> None:
-        try:
+    async def _refuse_politely(self, wire: Wire, objection: str, scope: trio.CancelScope) -> None:
+        with scope:
             await refuse_wire(wire, self._options.ssl_context, objection)
-        finally:
-            self._refusals -= 1
+        self._refusals.remove(scope)
 
     async def _enforce_grace(self) -> None:
         with self._grace:
             await trio.sleep_forever()
         for session in list(self._sessions):
             session.cancel()
+        for scope in self._refusals:
+            scope.cancel()
         await trio.sleep(CANCEL_TIMEOUT)
         for session in self._sessions:
             session.abort()
