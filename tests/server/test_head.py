@@ -113,6 +113,7 @@ def test_malformed_fields_are_answered_400(fields: bytes) -> None:
         b"GET HTTP/1.1",
         b"GET\t/ HTTP/1.1",
         b"GET a HTTP/1.1",
+        b"GET /\nA: HTTP/1.1",  # a request line of HTTP/0.9, and a field that ends like one of HTTP/1.1
     ],
 )
 def test_malformed_request_lines_are_answered_400(line: bytes) -> None:
