@@ -105,34 +105,48 @@ class Example:
     def port(self) -> str:
         return self.url.rpartition(":")[2]
 
-    def interrupt(self) -> tuple[int, str, str]:
+    def interrupt(self) -> tuple[int, str]:
         """What Ctrl-C does: the exit status, and what was printed since the greeting."""
         self.process.send_signal(signal.SIGINT)
-        out, err = self.process.communicate(timeout=PATIENCE)
-        return self.process.returncode, out, err
+        printed, _ = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, printed
 
 
 RunExample = Callable[..., AbstractContextManager[Example]]
 
 
 @contextmanager
-def _run_example(name: str, port: str = "0", **environment: str) -> Iterator[Example]:
+def _run_python(*words: str, **environment: str) -> Iterator[Example]:
     environment = {**os.environ, "PYTHONPATH": str(Path(trio_websock.__file__).parents[1]), **environment}
-    command = [sys.executable, str(EXAMPLES / f"{name}.py"), "--port", port]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        [sys.executable, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        cwd=EXAMPLES,
     ) as process:
+        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog.start()
+        assert process.stdout is not None
+        greeting = process.stdout.readline()
+        watchdog.cancel()
         try:
-            assert process.stdout is not None
-            yield Example(process, process.stdout.readline())
+            yield Example(process, greeting)
         finally:
             process.kill()
 
 
 @pytest.fixture(scope="session")
+def run_python() -> RunExample:
+    """``with run_python(*words) as example``: runs Python beside the examples until the block ends."""
+    return _run_python
+
+
+@pytest.fixture(scope="session")
 def run_example() -> RunExample:
     """``with run_example("chat") as example``: runs until the block ends."""
-    return _run_example
+    return lambda name, port="0", **environment: _run_python(f"{name}.py", "--port", port, **environment)
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,14 @@ def test_every_example_explains_itself(name: str) -> None:
 def test_every_example_ends_in_good_order_when_interrupted(run_example: RunExample, name: str) -> None:
     with run_example(name) as example:
         assert example.port != "0"
-        status, out, err = example.interrupt()
-    assert (status, out, err) == (0, "Everybody has been told. Goodbye.\n", "")
+        assert example.interrupt() == (0, "Everybody has been told. Goodbye.\n")
+
+
+@pytest.mark.parametrize("target", ["echo:Echo", "chat:app", "ticker:app", "app:app", "counter"])
+def test_every_example_runs_by_the_command_too(run_python: RunExample, target: str) -> None:
+    with run_python("-m", "trio_websock", target, "--port", "0") as example:
+        assert example.port.isdecimal()
+        assert example.interrupt() == (0, "")
 
 
 def test_an_interrupt_tells_the_clients_of_an_example(run_example: RunExample) -> None:

@@ -148,7 +148,8 @@ class AiohttpPeer(Peer):
         ):
             socket = connection.get_extra_info("socket")
             yield cls(connection)
-        while socket.fileno() != -1:  # a closed session has yet to close its socket
+        # A closed session has yet to close its socket, and has no event for that.
+        while socket.fileno() != -1:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     async def send(self, message: str | bytes) -> None:
