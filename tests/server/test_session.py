@@ -121,7 +121,7 @@ async def test_frames_behind_a_refused_upgrade_are_not_read_as_a_request(start: 
     ("data", "status"),
     [
         (b"GET / HTTP/1.1\r\nA: " + b"a" * 500, b"431 Request Header Fields Too Large"),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n" + b"a" * 101, b"413 Request Entity Too Large"),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 101\r\n\r\n" + b"a" * 101, b"413 "),
         (b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", b"501 Not Implemented"),
         (b"\x16\x03\x01", b"400 Bad Request"),
     ],
