@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_websock import Ok, Push, current_connection
+from trio_websock import Ok, Push, Remote, current_connection
 from trio_websock.testing.connection import open_test_connection
 
 
@@ -48,6 +48,17 @@ async def test_items_sent_before_a_frame_arrived_are_handled_before_it(autojump_
         await peer.send("frame")
         await trio.sleep(101)
         assert peer.received() == ["100", "a", "b", "c", "frame"]
+
+
+async def test_items_sent_in_the_moment_of_the_peers_close_stay_in_order(autojump_clock):
+    for _ in range(30):  # in which order Trio runs two tasks that are ready is left to chance
+        async with open_test_connection(Told) as peer:
+            peer.transport.put(Remote(1000))
+            await trio.lowlevel.checkpoint()
+            for item in "ab":
+                peer.connection.mailbox.send_nowait(item)
+            await wait_all_tasks_blocked()
+            assert [*peer.received(), *peer.connection.unhandled] == ["a", "b"]
 
 
 async def test_full_mailbox_makes_its_sender_wait(autojump_clock):

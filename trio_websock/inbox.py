@@ -56,6 +56,7 @@ class Inbox:
         "_queue",
         "_reader",
         "_size",
+        "expects_info",
         "interruption",
         "reading_since",
         "received",
@@ -74,6 +75,8 @@ class Inbox:
         self._reader = Parking()
         self._mailbox = Parking()
         self.interruption: Reason | None = None
+        #: Whether the mailbox task waits for an item, perhaps with one in its hands already.
+        self.expects_info = False
         self.received = 0
         #: When the reader last had to wait for room; ``math.inf`` while it does.
         self.reading_since = -math.inf

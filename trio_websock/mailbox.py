@@ -18,7 +18,7 @@ import trio
 
 from .inbox import Inbox
 
-__all__ = ["Mailbox", "close_mailbox", "move_sent", "open_mailbox", "receive_mailbox"]
+__all__ = ["Mailbox", "close_mailbox", "move_sent", "open_mailbox", "receive_mailbox", "wait_handed_over"]
 
 
 class Mailbox(NamedTuple):
@@ -55,14 +55,32 @@ async def receive_mailbox(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox
     Cancelled: what it has not moved is lost with the connection.
     """
     _move_waiting(receiver, inbox)
-    async for item in receiver:
-        inbox.put_info(item)
-        _move_waiting(receiver, inbox)
-        await inbox.wait_info_room()
+    try:
+        inbox.expects_info = True
+        async for item in receiver:
+            inbox.expects_info = False
+            inbox.put_info(item)
+            _move_waiting(receiver, inbox)
+            await inbox.wait_info_room()
+            inbox.expects_info = True
+    finally:
+        inbox.expects_info = False
+
+
+async def wait_handed_over(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
+    """Wait until no item is on its way from the channel to the inbox, in the hands of the mailbox task.
+
+    Checkpoint: if there is one. Cancelled: not noticed; it takes a turn or two of the scheduler.
+    """
+    while inbox.expects_info and not receiver.statistics().tasks_waiting_receive:
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
 
 def move_sent(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
-    """Move what has been sent, room or not: what comes next is the peer's end, and must not overtake it."""
+    """Move what has been sent, room or not: what comes next is the peer's end, and must not overtake it.
+
+    Right after :func:`wait_handed_over`, or it would overtake an item that was sent before it.
+    """
     for _ in range(receiver.statistics().current_buffer_used):
         inbox.put_info(receiver.receive_nowait())
 

@@ -33,7 +33,7 @@ from .dispatch import Dispatcher
 from .errors import RemoteError
 from .idle import IdleClock
 from .keepalive import Keepalive
-from .mailbox import close_mailbox, move_sent, receive_mailbox
+from .mailbox import close_mailbox, move_sent, receive_mailbox, wait_handed_over
 from .transport import Arrival
 from .writer import Writer
 
@@ -169,6 +169,8 @@ class _ConnectionNursery:
             await self._inbox.wait_room()
             batch = await self._transport.receive(self._inbox.room)
             self._idle.touch(is_unfinished=not batch)
+            if batch and isinstance(batch[-1], (Remote, Error)):
+                await wait_handed_over(self._connection._mailbox.receiver, self._inbox)
             if not self._admit(batch):
                 return
 
