@@ -1,0 +1,593 @@
+"""A whole connection under any interleaving of what can happen to it, in virtual time.
+
+Hypothesis writes scripts: what the peer sends and how it is cut, what lands in the mailbox, what callbacks do, when
+the clock moves, the peer stops reading, somebody cancels. Each runs against the real runtime and the real protocol
+over a wire in memory, and in the end the laws of a connection are asked for one by one. More scripts::
+
+    TRIO_WEBSOCK_MACHINE_EXAMPLES=20000 python -m pytest -o faulthandler_timeout=0 tests/test_connection_machine.py
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from trio_websock import NORMAL, RESTART, ConnectionLost, Ok, Ping, Pong, Push, Reply, Stop
+from trio_websock.behaviour.handler import bind_handler
+from trio_websock.behaviour.reasons import Error, Normal, Remote, Shutdown, Timeout
+from trio_websock.connection import Connection
+from trio_websock.errors import RemoteError, TransportError
+from trio_websock.hosts.stream import StreamTransport
+from trio_websock.hosts.wire import Wire
+from trio_websock.nursery import run_connection
+from trio_websock.options import Options
+from trio_websock.protocol.frames import serialize_head
+from trio_websock.protocol.machine import Limits, Machine, Role
+
+EXAMPLES = int(os.environ.get("TRIO_WEBSOCK_MACHINE_EXAMPLES", "100"))
+BIG = 3000
+LIMITS = Limits(max_message_size=2 * BIG, max_frame_size=None, max_empty_fragments=9, validate_utf8=True)
+
+
+class MemoryWire(Wire):
+    """A wire whose other end takes as many bytes as it is told to, to the byte."""
+
+    def __init__(self) -> None:
+        self.received_size = 0
+        self.client, self.scheme = None, "http"
+        self.taken = b""
+        self.room: float = math.inf
+        self.is_closed = self.is_aborted = self.is_reset = False
+        self._incoming: list[bytes] = []
+        self._queue = b""
+        self._changed = trio.Event()
+
+    def put(self, data: bytes) -> None:
+        """Have bytes arrive; none at all is the end of the stream."""
+        self._incoming.append(data)
+        self.notify()
+
+    def reset(self) -> None:
+        self.is_reset, self._incoming, self._queue = True, [], b""
+        self.notify()
+
+    def notify(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    @property
+    def is_gone(self) -> bool:
+        return self.is_closed or self.is_reset
+
+    @property
+    def unsent_size(self) -> int:  # type: ignore[override]
+        return len(self._queue)
+
+    async def receive(self) -> bytes:
+        while not self._incoming and not self.is_gone:
+            await self._changed.wait()
+        await trio.lowlevel.checkpoint()
+        if self.is_gone or not self._incoming:
+            raise ConnectionLost("gone")
+        data = self._incoming[0]
+        if data:
+            del self._incoming[0]
+        self.received_size += len(data)
+        return data
+
+    def write_nowait(self, chunks: Iterable[bytes]) -> None:
+        if not self.is_gone:
+            self._queue += b"".join(chunks)
+
+    def flush_nowait(self) -> bool:
+        size = int(min(self.room, len(self._queue)))
+        self.taken, self._queue = self.taken + self._queue[:size], self._queue[size:]
+        self.room -= size
+        return not self._queue
+
+    async def flush_some(self) -> None:
+        while not self.room and not self.is_gone:
+            await self._changed.wait()
+        await trio.lowlevel.checkpoint()
+        if self.is_gone:
+            raise ConnectionLost("gone")
+        self.flush_nowait()
+
+    def send_eof_nowait(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        self.is_closed, self._queue = True, b""
+        self.notify()
+
+    def abort(self) -> None:
+        self.is_closed = self.is_aborted = True
+        self._queue = b""
+        self.notify()
+
+
+def frame(first: int, payload: bytes = b"", *, masked: bool = True) -> bytes:
+    return serialize_head(first, len(payload), bytes(4) if masked else None) + payload
+
+
+def split(data: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Every whole frame of a server, and what is left behind them."""
+    frames: list[tuple[int, bytes]] = []
+    while len(data) >= 2:
+        size = {126: 2, 127: 8}.get(data[1], 0)
+        length = int.from_bytes(data[2 : 2 + size], "big") if size else data[1]
+        if len(data) < 2 + size + length:
+            break
+        frames.append((data[0], data[2 + size : 2 + size + length]))
+        data = data[2 + size + length :]
+    return frames, data
+
+
+FAULTS = {
+    "unmasked": frame(0x81, b"x", masked=False),
+    "reserved": frame(0x83),
+    "not UTF-8": frame(0x81, b"\xff"),
+    "too big": frame(0x82, bytes(2 * BIG + 1)),
+    "stray": frame(0x80),
+    "bad close": frame(0x88, b"\x03\xed"),
+}
+
+UNFIT = {"wrong": 17, "unsendable": Push("\ud800", 0)}
+PAUSES = ("none", "checkpoint", "sleep", "wait", "none")
+RESULTS = (
+    *("ok", "push", "several", "big", "post"),
+    *("stop", "restart", "error", "farewell", "raise", *UNFIT, "task", "hang up"),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one callback does."""
+
+    pause: str = "none"
+    result: str = "ok"
+
+
+@dataclass(frozen=True)
+class Script:
+    """What happens: how the connection is set up, what its callbacks do, and the steps from outside."""
+
+    options: dict[str, Any]
+    first: int  # messages in one packet with the handshake
+    plans: list[Plan]
+    farewell: str  # what terminate does
+    steps: list[tuple[Any, ...]]
+
+
+def steps() -> st.SearchStrategy[tuple[Any, ...]]:
+    kinds = st.sampled_from(["text", "binary", "ping", "pong", "fragments", "big"])
+    return st.one_of(
+        st.tuples(st.just("peer_sends"), kinds, st.integers(0, 5)),
+        st.tuples(st.just("post"), st.integers(1, 3)),
+        st.just(("settle",)),
+        st.just(("release",)),
+        st.tuples(st.just("advance"), st.sampled_from([0.5, 6, 15, 35, 70])),
+        st.just(("tick",)),
+        st.tuples(st.just("peer_takes"), st.sampled_from([math.inf, 0, 1, 7, 1000])),
+        st.tuples(st.just("peer_closes"), st.sampled_from([None, 1000, 3001])),
+        st.tuples(st.just("peer_errs"), st.sampled_from(sorted(FAULTS))),
+        st.sampled_from([("peer_leaves",), ("peer_resets",), ("fail_task",), ("cancel",)]),
+        st.tuples(st.just("shutdown"), st.booleans(), st.sampled_from([20, 3, 0, -math.inf])),
+    )
+
+
+SCRIPTS = st.builds(
+    Script,
+    options=st.fixed_dictionaries(
+        {"timeout": st.sampled_from([60, math.inf])},
+        optional={
+            "cancel_on_disconnect": st.just(True),
+            "ping_interval": st.just(20),
+            "read_ahead_messages": st.sampled_from([2, 1]),
+            "mailbox_size": st.sampled_from([2, 1]),
+        },
+    ),
+    first=st.integers(0, 2),
+    plans=st.lists(st.builds(Plan, st.sampled_from(PAUSES), st.sampled_from(RESULTS)), max_size=8),
+    farewell=st.sampled_from(["none", "sleep", "raise", "for ever"]),
+    steps=st.lists(steps(), max_size=25),
+)
+
+
+@dataclass
+class Result:
+    """What a callback returned: its messages as frames, and the close frame of a ``Stop``."""
+
+    value: object
+    frames: list[tuple[int, bytes]] = field(default_factory=list)
+    close: bytes | None = None
+
+
+class Scripted:
+    """The handler: notes every call, and does what the script says."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    def init(self, args: object) -> object:
+        return self.world.call("init", None, 0)
+
+    def handle_in(self, message: str | bytes, state: int) -> object:
+        return self.world.call("arrival", message, state)
+
+    def handle_control(self, message: Ping | Pong, state: int) -> object:
+        return self.world.call("arrival", message, state)
+
+    def handle_info(self, info: int, state: int) -> object:
+        return self.world.call("info", info, state)
+
+    async def terminate(self, reason: object, state: int) -> None:
+        await self.world.terminate(reason, state)
+
+
+class World:
+    """One script on its way: the connection, both ends of it, and everything that was seen."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.options = Options(**script.options)
+        self.is_roomy = not script.options.keys() & {"read_ahead_messages", "mailbox_size"}
+        self.wire = MemoryWire()
+        self.scope = trio.CancelScope()
+        self.held = b""
+        self.sent: list[tuple[object, int]] = []  # messages that have wholly arrived, and in which epoch
+        self.posted: list[tuple[int, int]] = []  # mailbox items that were accepted, and in which epoch
+        self.is_over = False  # whether anything the peer sends still counts
+        self.epoch = 0  # settled so many times
+        self.deadline = math.inf
+        self.was_stalled = False
+        self.wait = trio.Event()
+        self.plans = iter(script.plans)
+        self.running = 0
+        self.calls: list[tuple[str, object]] = []
+        self.pushed: list[tuple[int, bytes]] = []
+        self.stop: bytes | None = None
+        self.state: int | None = None
+        self.farewells: list[tuple[object, int, bytes]] = []
+        self.violations: list[str] = []
+        self.reason: object = None
+        self.has_ended = False
+        leftover = b"".join(self.arriving("text") for _ in range(script.first))
+        transport = StreamTransport(self.wire, Machine(Role.SERVER, LIMITS), None, leftover)
+        self.connection = Connection(transport, self.options)
+
+    # The handler's side.
+
+    def call(self, name: str, item: object, state: int) -> object:
+        self.claim(not self.running, "callbacks overlap")
+        self.claim(not self.farewells, "a callback after terminate")
+        self.claim(name == "init" or state == self.state, "not the newest state")
+        if isinstance(item, Ping):
+            pong = (0x8A, item.payload)
+            self.claim(self.is_stalled or pong in split(self.wire.taken)[0], "a ping before its pong")
+        self.calls.append((name, item))
+        self.running += 1
+        plan = next(self.plans, Plan())
+        return self.finish(plan, state) if plan.pause == "none" else self.suspend(plan, state)
+
+    async def suspend(self, plan: Plan, state: int) -> object:
+        pushed = list(self.pushed)
+        try:
+            match plan.pause:
+                case "checkpoint":
+                    await trio.lowlevel.checkpoint()
+                case "sleep":
+                    await trio.sleep(25)
+                case "wait":
+                    await self.wait.wait()
+            self.claim(self.is_stalled or self.pushes_taken() == pushed, "output waits behind a callback")
+        except BaseException:
+            self.running -= 1
+            raise
+        return self.finish(plan, state)
+
+    def finish(self, plan: Plan, state: int) -> object:
+        self.running -= 1
+        if plan.result in UNFIT:
+            return UNFIT[plan.result]
+        result = self.result_of(plan.result, state + 1)
+        self.state = state + 1
+        self.pushed += result.frames
+        self.stop = result.close
+        return result.value
+
+    def result_of(self, kind: str, state: int) -> Result:
+        match kind:
+            case "push":
+                return Result(Push(f"push {state}", state), [(0x81, b"push %d" % state)])
+            case "several":
+                messages = [b"%d" % state, Ping(b"mine"), ""]
+                return Result(Reply("term", messages, state), [(0x82, b"%d" % state), (0x89, b"mine"), (0x81, b"")])
+            case "big":
+                return Result(Push(bytes(BIG), state), [(0x82, bytes(BIG))])
+            case "stop":
+                return Result(Stop(NORMAL, state), close=b"\x03\xe8")
+            case "restart":
+                return Result(Stop(RESTART, state), close=b"\x03\xf4")
+            case "error":
+                return Result(Stop("an error", state), close=b"\x03\xf3")
+            case "farewell":
+                return Result(Stop(NORMAL, state, (3000, "bye"), "last"), [(0x81, b"last")], b"\x0b\xb8bye")
+            case "raise":
+                raise RuntimeError("raised by the script")
+            case "post":
+                self.post(1)
+            case "task":
+                self.fail_task()
+            case "hang up":
+                self.connection.mailbox.close()
+        return Result(Ok(state))
+
+    async def terminate(self, reason: object, state: int) -> None:
+        self.claim(not self.running, "terminate overlaps a callback")
+        self.claim(state == self.state, "terminate has not the newest state")
+        self.farewells.append((reason, state, self.wire.taken))
+        match self.script.farewell:
+            case "sleep":
+                await trio.sleep(4)
+            case "raise":
+                raise RuntimeError("raised by terminate")
+            case "for ever":
+                await trio.sleep_forever()
+
+    def claim(self, holds: bool, words: str) -> None:
+        # Not an assertion: the runtime would take that for a failure of the handler.
+        if not holds:
+            self.violations.append(words)
+
+    # What happens from outside: the steps.
+
+    def arriving(self, kind: str) -> bytes:
+        """The frames of one message; it counts as arrived."""
+        text = f"{kind} {len(self.sent)}"
+        data = text.encode()
+        bodies: dict[str, tuple[object, bytes]] = {
+            "text": (text, frame(0x81, data)),
+            "binary": (data, frame(0x82, data)),
+            "ping": (Ping(data), frame(0x89, data)),
+            "pong": (Pong(data), frame(0x8A, data)),
+            "fragments": (text, frame(0x01, data[:3]) + frame(0x00) + frame(0x80, data[3:])),
+            "big": (data.ljust(BIG), frame(0x82, data.ljust(BIG))),
+        }
+        message, body = bodies[kind]
+        self.sent.append((message, self.epoch))
+        return body
+
+    def peer_sends(self, kind: str, held: int) -> None:
+        """Send a message; its last bytes are held back until more is sent."""
+        if self.is_over:
+            return
+        self.release_held()
+        data = self.arriving(kind)
+        if held:
+            self.held = data[-held:]
+            self.held_back = self.sent.pop()
+        self.wire.put(data[: len(data) - held])
+
+    def release_held(self) -> None:
+        if self.held:
+            self.sent.append((self.held_back[0], self.epoch))
+            data, self.held = self.held, b""
+            self.wire.put(data)
+
+    def end_of_peer(self, data: bytes) -> None:
+        if not self.is_over:
+            self.release_held()
+            self.is_over = True
+            self.wire.put(data)
+
+    def peer_closes(self, code: int | None) -> None:
+        self.end_of_peer(frame(0x88, b"" if code is None else code.to_bytes(2, "big")))
+
+    def peer_errs(self, fault: str) -> None:
+        self.end_of_peer(FAULTS[fault])
+
+    def peer_leaves(self) -> None:
+        self.end_of_peer(b"")
+
+    def peer_resets(self) -> None:
+        self.is_over = self.was_reset = True
+        self.wire.reset()
+
+    def peer_takes(self, room: float) -> None:
+        self.was_stalled = True
+        self.wire.room = room
+        self.wire.notify()
+
+    def post(self, count: int) -> None:
+        for _ in range(count):
+            number = len(self.posted)
+            try:
+                self.connection.mailbox.send_nowait(number)
+            except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+                return
+            self.posted.append((number, self.epoch))
+
+    def fail_task(self) -> None:
+        async def fail() -> None:
+            raise RuntimeError("raised by a task")
+
+        if self.connection._nursery is not None and not self.connection.is_closing:
+            self.connection.nursery.start_soon(fail)
+
+    def release(self) -> None:
+        self.wait.set()
+        self.wait = trio.Event()
+
+    def cancel(self) -> None:
+        self.scope.cancel()
+
+    def shutdown(self, restart: bool, seconds: float) -> None:
+        self.deadline = min(self.deadline, trio.current_time() + seconds)
+        self.connection.shutdown_nowait(restart=restart, deadline=self.deadline)
+
+    async def tick(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def advance(self, seconds: float) -> None:
+        trio.lowlevel.current_clock().jump(seconds)
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until nothing moves any more, and ask for what must hold then."""
+        await wait_all_tasks_blocked()
+        self.epoch += 1
+        if trio.current_time() >= self.deadline:
+            self.claim(self.has_ended, "alive behind its deadline")
+        if self.is_roomy and not self.has_ended:
+            self.claim(not self.is_over or self.connection.is_closing, "the peer's end was not noticed")
+            if not self.is_stalled and not self.connection.is_closing:
+                self.claim(self.pongs_taken() == self.pings_sent(), "a ping without its pong")
+
+    # What can be seen of the wire.
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the peer has ever not taken everything at once."""
+        return self.was_stalled or self.wire.is_gone
+
+    def pongs_taken(self) -> list[bytes]:
+        return [payload for first, payload in split(self.wire.taken)[0] if first == 0x8A]
+
+    def pings_sent(self) -> list[bytes]:
+        return [message.payload for message, _ in self.sent if isinstance(message, Ping)]
+
+    def pushes_taken(self) -> list[tuple[int, bytes]]:
+        """What callbacks have sent and the peer has got: no pongs, no close, no keepalive."""
+        frames = split(self.wire.taken)[0]
+        return [(first, body) for first, body in frames if first in (0x81, 0x82) or (first, body) == (0x89, b"mine")]
+
+    # The whole life.
+
+    async def run(self) -> None:
+        with self.scope:
+            self.reason = await run_connection(self.connection, bind_handler(Scripted(self)), None)
+        self.has_ended = True
+
+    async def live(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.run)
+            for name, *arguments in self.script.steps:
+                result = getattr(self, name)(*arguments)
+                if result is not None:
+                    await result
+            await self.settle()
+            self.end_of_peer(b"")
+            for _ in range(12):  # longer than all pauses and timeouts together
+                self.release()
+                await self.advance(100)
+            self.claim(self.has_ended, "it does not end")
+            nursery.cancel_scope.cancel()
+
+
+def live(script: Script) -> World:
+    async def main() -> World:
+        world = World(script)
+        await world.live()
+        return world
+
+    return trio.run(main, clock=MockClock())
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quiet():
+    logger = logging.getLogger("trio_websock")
+    logger.disabled = True
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(level)
+    logger.disabled = False
+
+
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(SCRIPTS)
+def test_the_laws_of_a_connection_hold_whatever_happens(script: Script) -> None:
+    world = live(script)
+    assert world.violations == []
+    check_order(world)
+    check_end(world)
+    check_wire(world)
+
+
+def check_order(world: World) -> None:
+    """What arrived was handled in order of arrival, from the first on, and nothing was lost in between."""
+    arrivals = [item for name, item in world.calls if name == "arrival"]
+    infos = [item for name, item in world.calls if name == "info"]
+    assert arrivals == [message for message, _ in world.sent[: len(arrivals)]]
+    assert [*infos, *world.connection.unhandled] == [number for number, _ in world.posted]
+    if world.is_roomy:  # else the reader or the mailbox may have had to wait
+        epochs = {("arrival", at): epoch for at, (_, epoch) in enumerate(world.sent)}
+        epochs |= {("info", at): epoch for at, (_, epoch) in enumerate(world.posted)}
+        counts = {"arrival": 0, "info": 0}
+        handled = []
+        for name, _ in world.calls[1:]:
+            handled.append(epochs[name, counts[name]])
+            counts[name] += 1
+        assert handled == sorted(handled)
+
+
+def check_end(world: World) -> None:
+    """``terminate`` ran once if ``init`` succeeded, and was told what the connection says of itself."""
+    assert world.reason == (None if world.scope.cancelled_caught else world.connection.reason)
+    assert len(world.farewells) == (world.state is not None)
+    for reason, _, taken in world.farewells:
+        assert world.connection.reason == reason
+        assert taken == world.wire.taken, "something was sent behind terminate"
+    assert world.wire.is_closed
+
+
+def check_wire(world: World) -> None:
+    """Whole frames of what callbacks returned, in order; the close frame last, and only one."""
+    frames, rest = split(world.wire.taken)
+    is_dead = world.wire.is_aborted or world.wire.is_reset
+    assert not rest or is_dead, "half a frame"
+    assert all(first in (0x81, 0x82, 0x88, 0x89, 0x8A) for first, _ in frames)
+    assert 0x88 not in [first for first, _ in frames[:-1]], "a frame behind the close"
+    taken = world.pushes_taken()
+    assert taken == world.pushed[: len(taken)]
+    assert is_dead or len(taken) == len(world.pushed)
+    assert is_subsequence(world.pongs_taken(), world.pings_sent())
+    close = expected_close(world)
+    if frames and frames[-1][0] == 0x88:
+        assert frames[-1][1] == close
+    else:
+        assert is_dead or close is None
+
+
+def is_subsequence(part: list[bytes], whole: list[bytes]) -> bool:
+    rest = iter(whole)
+    return all(item in rest for item in part)
+
+
+def expected_close(world: World) -> bytes | None:
+    """The payload of the close frame for the reason the connection ended; ``None``: there is none."""
+    match world.connection.reason:
+        case Normal():
+            return world.stop
+        case Remote(code=code):
+            return b"" if code is None else code.to_bytes(2, "big")
+        case Shutdown(restart=restart):
+            return b"\x03\xf4" if restart else b"\x03\xe9"
+        case Timeout(text=text):
+            return b"\x03\xe9" + text.encode()
+        case Error(cause=RemoteError(close_code=code)):
+            return code.to_bytes(2, "big")
+        case Error(cause=TransportError()):
+            return None
+    return b"\x03\xf3"
