@@ -66,19 +66,19 @@ class Connection:
         self._ended: trio.Event | None = None
         self._unhandled: list[object] = []
         #: Number of this connection, unique in the process.
-        self.id = next(_ids)
+        self.id: int = next(_ids)
         #: Name of the handler, for people; empty before it runs.
-        self.handler = ""
+        self.handler: str = ""
         #: The HTTP request that became this connection.
-        self.request = request
+        self.request: Request | None = request
         #: Seconds the last keepalive ping took to be answered; ``None`` before that, or without ``ping_interval``.
         self.latency: float | None = None
         #: Whether the connection is ending, from either side.
-        self.is_closing = False
+        self.is_closing: bool = False
         #: Why it ended, as ``terminate`` was told; ``None`` until then.
         self.reason: Reason | None = None
         #: Messages and control frames that callbacks have sent.
-        self.messages_sent = 0
+        self.messages_sent: int = 0
 
     @property
     def mailbox(self) -> trio.MemorySendChannel[Any]:

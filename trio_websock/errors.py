@@ -173,7 +173,7 @@ class UpgradeRefused(RemoteError):
         super().__init__(reason, section)
         self.status = status
         self.reason = reason
-        self.headers = dict(headers)
+        self.headers: dict[str, str] = dict(headers)
 
 
 class TransportError(WebSockError):

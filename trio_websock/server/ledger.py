@@ -58,12 +58,12 @@ class Ledger:
     __slots__ = ("application_errors", "clients", "connections", "handshake_failures", "notice", "refusals", "requests")
 
     def __init__(self) -> None:
-        self.clients = 0
-        self.connections = 0
-        self.requests = 0
-        self.refusals = 0
-        self.handshake_failures = 0
-        self.application_errors = 0
+        self.clients: int = 0
+        self.connections: int = 0
+        self.requests: int = 0
+        self.refusals: int = 0
+        self.handshake_failures: int = 0
+        self.application_errors: int = 0
         self.notice: Notice | None = None
 
     def snapshot(self, open_clients: int, open_connections: int) -> Snapshot:
