@@ -16,7 +16,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,6 +190,14 @@ async def throw_batch(port: int, seeds: range, healthy: WebSocketConnection) -> 
             nursery.start_soon(throw, port, seed)
 
 
+async def hold_half_open(port: int, streams: AsyncExitStack) -> None:
+    """Stop in the middle of a handshake or a frame, and stay: neither a word more nor an end."""
+    for seed in range(AT_ONCE // 2):
+        stream = await streams.enter_async_context(await trio.open_tcp_stream("127.0.0.1", port))
+        [half] = half_a_stream(random.Random(seed))
+        await stream.send_all(half[:1000])
+
+
 async def echo_on(healthy: WebSocketConnection, seeds: range) -> None:
     for seed in seeds[:: len(seeds) // 5]:
         for message in (f"echo {seed}", f"echo {seed}".encode()):
@@ -249,7 +257,8 @@ async def test_ten_thousand_hostile_streams_leave_nothing_behind(server: ServerP
         async with open_inspector(server) as inspector:
             await inspector.snapshot()
             descriptors = server.count_descriptors()
-        async with open_healthy(server) as healthy:
+        async with open_healthy(server) as healthy, AsyncExitStack() as half_open:
+            await hold_half_open(server.port, half_open)
             for first in range(FIRST_SEED, FIRST_SEED + STREAMS, AT_ONCE):
                 await throw_batch(server.port, range(first, first + AT_ONCE), healthy)
         async with open_inspector(server) as inspector:
