@@ -53,6 +53,14 @@ async def test_what_is_under_way_outlives_the_end_that_sent_it() -> None:
     assert [await theirs.receive_some(), await theirs.receive_some()] == [b"abc", b""]
 
 
+async def test_a_writer_whose_bytes_were_all_read_does_not_mind_that_the_reader_left() -> None:
+    ours, theirs = open_memory_streams(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.send_all, b"abc")
+        assert await theirs.receive_some() == b"abc"
+        await theirs.aclose()
+
+
 async def test_connect_and_accept_meet() -> None:
     async with MemoryListener() as listener:
         client = await listener.connect()

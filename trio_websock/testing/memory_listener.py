@@ -70,8 +70,8 @@ class _Pipe:
 
     async def _wait_room(self) -> None:
         while len(self._data) > self._max_size:
-            await self._waiting.park()
             self._check_writable()
+            await self._waiting.park()
 
     def _check_writable(self) -> None:
         if self._is_ended:

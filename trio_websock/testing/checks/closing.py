@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import trio
@@ -91,14 +92,24 @@ async def a_peer_that_keeps_sending_does_not_outlast_close_timeout(stage: Stage)
         "a pong": (pong(b"late"),),
         "an unfinished message": (frame(0x01, b"late"),),
         "a message over the limit": (binary(b"x" * 1_048_577),),
-        "a frame nobody may send": (frame(0x83, b"late"),),
     }
 )
 async def after_our_close_no_callback_and_no_pong_for(stage: Stage, sent: bytes) -> None:
-    async with stage.open(Stopper, close_timeout=stage.seconds(10)) as peer:
+    async with stage.open(Stopper, close_timeout=math.inf) as peer:
         await peer.send(text("stop"))
         await peer.expect(b"\x88\x02\x03\xe8")
         await peer.send(sent, close(1000))
+        await peer.expect_end()
+        await stage.expect_notes("stop", Normal())
+        stage.expect_no_note()
+
+
+@CHECKS.add()
+async def after_our_close_a_broken_protocol_is_nobodys_fault_any_more(stage: Stage) -> None:
+    async with stage.open(Stopper, close_timeout=stage.seconds(10)) as peer:
+        await peer.send(text("stop"))
+        await peer.expect(b"\x88\x02\x03\xe8")
+        await peer.send(frame(0x83, b"late"), close(1000))
         await peer.expect_end()
         await stage.expect_notes("stop", Normal())
         stage.expect_no_note()

@@ -141,6 +141,33 @@ async def terminate_comes_after_the_close_frame_and_before_the_end_of_the_stream
         await peer.expect_end()
 
 
+class Reluctant(Witness):
+    """Fails in a callback or in a task, and then terminates only when the gate opens."""
+
+    async def handle_in(self, message: Any, state: Any) -> Any:
+        if message == "callback":
+            raise ValueError(message)
+        current_connection().nursery.start_soon(self.fail, message)
+        await trio.sleep_forever()
+
+    async def fail(self, message: Any) -> None:
+        raise ValueError(message)
+
+    async def terminate(self, reason: Any, state: Any) -> None:
+        await self.stage.gate.wait()
+        self.stage.note("terminated")
+
+
+@CHECKS.add_each({"a callback": (text("callback"),), "a task": (text("task"),)})
+async def a_slow_terminate_does_not_hold_back_the_close_after_a_failure_of(stage: Stage, sent: bytes) -> None:
+    async with stage.open(Reluctant) as peer:
+        await peer.send(sent)
+        await peer.expect(b"\x88\x02\x03\xf3")
+        stage.expect_no_note()
+        stage.gate.set()
+        await stage.expect_notes("terminated")
+
+
 @CHECKS.add()
 async def terminate_gets_the_newest_state_of_any_callback(stage: Stage) -> None:
     class Counter(Witness):

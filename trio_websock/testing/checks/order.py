@@ -239,6 +239,21 @@ async def mail_queued_before_the_peers_close_is_handled_before_it(stage: Stage) 
         await stage.expect_notes(Remote(1000, ""))
 
 
+@CHECKS.add(Capability.READ_AHEAD)
+async def mail_that_fills_the_mailbox_is_handled_before_the_peers_close(stage: Stage) -> None:
+    async with stage.open(Busy, mailbox_size=2) as peer:
+        await peer.send(text("busy"))
+        await stage.expect_notes("busy")
+        mailbox = await stage.next_note()
+        for number in range(4):
+            await mailbox.send(number)
+            await trio.testing.wait_all_tasks_blocked()
+        await peer.send(close(1000))
+        await trio.testing.wait_all_tasks_blocked()
+        stage.gate.set()
+        await stage.expect_notes(0, 1, 2, 3, Remote(1000, ""))
+
+
 @CHECKS.add()
 async def mail_to_a_handler_without_handle_info_is_an_error(stage: Stage) -> None:
     class Unprepared(Witness):

@@ -209,6 +209,7 @@ REFUSED_CLOSES: dict[str, Any] = {
     "a close text of 124 bytes": (1000, "x" * 124),
     "a close text of 62 umlauts": (1000, "ü" * 62),
     "a close text that is not encodable": (1000, "\ud800"),
+    "a close text of bytes that are not UTF-8": (1000, b"\xff"),
     "a close text that is a number": (1000, 5),
     "a close of three parts": (1000, "a", "b"),
 }

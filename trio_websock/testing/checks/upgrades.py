@@ -195,6 +195,7 @@ ORIGINS: dict[str, tuple[Any, str, int]] = {
     "any: null": ("any", "null", 101),
     "a list: a member": (["https://example.org"], "https://example.org", 101),
     "a list: another scheme": (["https://example.org"], "http://example.org", 403),
+    "a list: another scheme with the same port": (["https://example.org:81"], "http://example.org:81", 403),
     "a list: another port": (["https://example.org"], "https://example.org:8443", 403),
     "a list: not even the same": (["https://example.org"], "http://example.com:8000", 403),
     "a wildcard: a subdomain": (["https://*.example.org"], "https://a.example.org", 101),
