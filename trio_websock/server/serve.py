@@ -70,6 +70,7 @@ class Server:
         self._clients: trio.Nursery | None = None
         self._aides: trio.Nursery | None = None
         self._drained = trio.Event()
+        self._rate: float | None = None
         self._is_interrupted = False
 
     @property
@@ -119,7 +120,8 @@ class Server:
             restart: close with 1012 instead of 1001, so that clients know to come back.
             grace: seconds for all of it; by default the option of ``serve``. 0 aborts at once.
             rate: connections told per second, so that not all come back elsewhere in one moment; ``None`` tells all
-                at once. Who has not been told when the grace is over is aborted with the rest.
+                at once. Who has not been told when the grace is over is aborted with the rest. A later call changes
+                the pace.
 
         Raises:
             OptionError: a negative grace, or a rate that is not positive.
@@ -148,14 +150,17 @@ class Server:
         told = [session for session in self._sessions if session.is_told or session.connection is None]
         for session in told if rate is not None else list(self._sessions):
             session.shutdown_nowait(restart=notice.restart, deadline=notice.deadline)
-        if rate is not None and self._sessions and self._aides is not None:
-            self._aides.start_soon(self._stagger_goodbyes, notice, rate)
+        if rate is not None and self._aides is not None:
+            if self._rate is None:
+                self._aides.start_soon(self._stagger_goodbyes, notice)
+            self._rate = rate
 
-    async def _stagger_goodbyes(self, notice: Notice, rate: float) -> None:
+    async def _stagger_goodbyes(self, notice: Notice) -> None:
+        assert self._rate is not None
         for session in list(self._sessions):
             if session in self._sessions and not session.is_told:
                 session.shutdown_nowait(restart=notice.restart, deadline=notice.deadline)
-                await trio.sleep(1 / rate)
+                await trio.sleep(1 / self._rate)
 
     @trio.lowlevel.enable_ki_protection  # so that an interrupt waits for the two places below that expect one
     async def _serve(self, task_status: trio.TaskStatus[Server]) -> None:
