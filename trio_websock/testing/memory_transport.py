@@ -24,16 +24,16 @@ class MemoryTransport(Transport):
     """The runtime's side is :class:`~trio_websock.transport.Transport`; the rest is for the test."""
 
     def __init__(self, *, subprotocol: str | None = None, peer: str = "a test") -> None:
-        self.subprotocol = subprotocol
-        self.peer = peer
-        self.received_size = 0
+        self.subprotocol: str | None = subprotocol
+        self.peer: str = peer
+        self.received_size: int = 0
         #: What the peer has taken, in order: messages, and close frames as ``(code, text)``.
         self.taken: list[Outgoing | tuple[int | None, bytes]] = []
         #: The close frame the runtime has queued.
         self.close: tuple[int | None, bytes] | None = None
-        self.is_closed = False
-        self.is_aborted = False
-        self.is_half_closed = False
+        self.is_closed: bool = False
+        self.is_aborted: bool = False
+        self.is_half_closed: bool = False
         self._arrivals: list[Arrival] = []
         self._queue: list[Outgoing | tuple[int | None, bytes]] = []
         self._capacity: float = math.inf
