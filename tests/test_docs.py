@@ -10,7 +10,7 @@ import pytest
 
 import trio_websock
 from trio_websock import Deflate, Options, ServerOptions
-from trio_websock.testing.connection import open_test_connection
+from trio_websock.testing import open_test_connection
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

@@ -3,7 +3,7 @@
 ``tests/e2e/autobahn.sh setup`` fetches the suite. A plain run takes about a minute and leaves out most of chapters 12
 and 13 (compression), where it sends the small messages only. From the environment:
 
-``AUTOBAHN_CASES=all``: all 517 cases, about six minutes.
+``AUTOBAHN_CASES=all``: all 517 cases, ten minutes or more.
 ``AUTOBAHN_BUSY_LOOPS=2``: as many processes that take the processor from us meanwhile.
 ``AUTOBAHN_REPORTS=DIRECTORY``: where to keep the suite's HTML reports.
 """
