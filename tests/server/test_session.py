@@ -331,6 +331,18 @@ async def test_what_came_is_counted(start: Start, ask: Ask) -> None:
     assert counters.handshake_failures == 1
 
 
+@pytest.mark.parametrize(("sent", "failures"), [(b"", 0), (b"\r\n", 0), (GET[:5], 1), (GET + GET[:5], 1)])
+async def test_a_client_that_leaves_inside_a_head_is_counted(
+    sent: bytes, failures: int, start: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = await start(app, listeners=[memory_listener])
+    client = memory_listener.connect()
+    await client.send_all(sent)
+    await client.send_eof()
+    await trio.testing.wait_all_tasks_blocked()
+    assert (server.snapshot().open_clients, server.snapshot().handshake_failures) == (0, failures)
+
+
 async def test_a_client_that_resets_is_forgotten(start: Start) -> None:
     server = await start(app)
     stream = await trio.open_tcp_stream("127.0.0.1", server.port)

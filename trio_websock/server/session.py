@@ -194,6 +194,8 @@ class Session:
         while True:
             head = await channel.receive_head()
             if head is None:
+                if channel.has_partial_head:
+                    self._count_failure()
                 return None
             self._phase = Phase.UPLOADING
             body = b"" if head.content_length == 0 else await self._receive_body(channel, head)
