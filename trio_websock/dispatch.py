@@ -18,7 +18,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import CoroutineType, coroutine
-from typing import Any, cast, final
+from typing import Any, final
 
 import trio
 
@@ -157,9 +157,9 @@ class Dispatcher:
     async def _conclude(self, result: object) -> bool:
         """Await ``result`` if need be, check it, and do what it says; whether there was one."""
         kind = type(result)
-        if kind is CoroutineType and not self._cancels_on_disconnect:
-            result = await _drive(cast("CoroutineType[Any, Any, object]", result), self._suspended)
-        elif kind not in RESULT_TYPES and isinstance(result, Awaitable):
+        if kind is CoroutineType and not self._cancels_on_disconnect:  # the most frequent way, a call shorter
+            result = await self._drive(result)  # type: ignore[arg-type]  # narrowed by identity
+        elif kind not in RESULT_TYPES:
             result = await self._await_result(result)
         if result is _NO_RESULT:
             return False
@@ -175,17 +175,23 @@ class Dispatcher:
             await self._flush()
         return True
 
-    def _suspended(self) -> None:
+    async def _await_result(self, result: object) -> object:
+        running = result if isinstance(result, CoroutineType) else _as_coroutine(result)
+        if self._cancels_on_disconnect:
+            with trio.CancelScope() as self._running:
+                return await self._drive(running)
+            return _NO_RESULT
+        return await self._drive(running)
+
+    async def _drive(self, running: Coroutine[Any, Any, object]) -> object:
+        """``await running``, but hand over what waits before it is suspended for the first time."""
+        try:
+            trap = running.send(None)
+        except StopIteration as stop:
+            return stop.value
         self._idle.pause()
         self._writer.flush(self._connection.nursery)
-
-    async def _await_result(self, awaitable: Awaitable[object]) -> object:
-        running = awaitable if isinstance(awaitable, CoroutineType) else _as_coroutine(awaitable)
-        if not self._cancels_on_disconnect:
-            return await _drive(running, self._suspended)
-        with trio.CancelScope() as self._running:
-            return await _drive(running, self._suspended)
-        return _NO_RESULT
+        return await _go_on(running, trap)
 
     async def _flush(self) -> None:
         self._unsent_size = 0
@@ -194,18 +200,13 @@ class Dispatcher:
             await self._writer.wait_flushed()
 
 
-async def _as_coroutine(awaitable: Awaitable[object]) -> object:
-    return await awaitable
+async def _as_coroutine(result: object) -> object:
+    return await result if isinstance(result, Awaitable) else result
 
 
 @coroutine
-def _drive(running: Coroutine[Any, Any, object], on_suspend: Callable[[], None]) -> Generator[Any, Any, object]:
-    """``await running``, but call ``on_suspend`` before it is suspended for the first time."""
-    try:
-        trap = running.send(None)
-    except StopIteration as stop:
-        return stop.value
-    on_suspend()
+def _go_on(running: Coroutine[Any, Any, object], trap: Any) -> Generator[Any, Any, object]:
+    """``await`` a coroutine that has been started: pass on what it yields to Trio, ``trap`` first."""
     while True:
         try:
             value = yield trap

@@ -69,11 +69,12 @@ Incoming: TypeAlias = str | bytes | Ping | Pong
 Outgoing: TypeAlias = tuple[Opcode, bytes]
 """A checked message on its way to the wire."""
 
+_TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY  # looked up for every message
 _OPCODES = {Text: Opcode.TEXT, Binary: Opcode.BINARY, Ping: Opcode.PING, Pong: Opcode.PONG}
 _BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
-def encode_message(message: Message, *, validate_utf8: bool = True) -> Outgoing:
+def encode_message(message: Message, validate_utf8: bool = True) -> Outgoing:
     """Check ``message`` and turn it into ``(opcode, payload)``.
 
     Args:
@@ -85,9 +86,9 @@ def encode_message(message: Message, *, validate_utf8: bool = True) -> Outgoing:
     """
     kind = type(message)
     if kind is str:
-        return Opcode.TEXT, _encode_text(message, validate_utf8)  # type: ignore[arg-type]  # narrowed by identity
+        return _TEXT, _encode_text(message, validate_utf8)  # type: ignore[arg-type]  # narrowed by identity
     if kind is bytes:
-        return Opcode.BINARY, message  # type: ignore[return-value]  # narrowed by identity
+        return _BINARY, message  # type: ignore[return-value]  # narrowed by identity
     return _encode_any(message, validate_utf8)
 
 

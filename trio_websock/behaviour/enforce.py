@@ -7,11 +7,11 @@ In: whatever a callback returned. Out: messages that can be sent and, for a ``St
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypeAlias, cast, final
+from typing import NamedTuple, TypeAlias, final
 
 from ..codes import is_sendable
 from ..errors import MessageError, ResultError, describe
-from ..messages import Message, Outgoing, encode_message
+from ..messages import Outgoing, encode_message
 from .reasons import Close, Reason, stop_outcome
 from .results import CloseDetail, Messages, Ok, Push, Reply, Stop
 
@@ -80,8 +80,8 @@ class Enforcer:
 
     def _encode(self, messages: Messages) -> Sequence[Outgoing]:
         if isinstance(messages, (list, tuple)):
-            return [encode_message(message, validate_utf8=self._validate_utf8) for message in messages]
-        return (encode_message(cast("Message", messages), validate_utf8=self._validate_utf8),)
+            return [encode_message(message, self._validate_utf8) for message in messages]
+        return (encode_message(messages, self._validate_utf8),)  # type: ignore[arg-type]  # the one other form
 
 
 def _check_close(detail: CloseDetail) -> Close:
