@@ -12,8 +12,8 @@ In: an open transport and a handler. Out: nothing but the reason it ended; no ex
    there is one, and whatever the application starts are its children.
 2. When the loop has come to an end it hands over the close frame, then cancels the nursery. When a child fails or the
    connection is cancelled from outside, Trio cancels the loop, and the close frame follows.
-3. Whatever happened, the exit is the same: flush, ``terminate``, wait for the peer, close. Each step is shielded and
-   bounded, and all of them by the connection's deadline.
+3. Whatever happened, the exit is the same: flush, ``terminate``, wait for the peer, close. Each step is bounded, all of
+   them by the connection's deadline, and all but the waiting are shielded.
 4. ``Cancelled`` and ``KeyboardInterrupt`` go on after the exit; every ``Exception`` stops here, logged.
 """
 
@@ -56,8 +56,9 @@ async def run_connection(connection: Connection, handler: BoundHandler, args: ob
         What ``terminate`` was told, or would have been.
 
     Checkpoint: always.
-    Cancelled: as a shutdown at once: close frame and ``terminate``, together at most ``terminate_timeout`` seconds,
-        and no waiting for the peer's close; then ``Cancelled`` goes on.
+    Cancelled: as a shutdown at once: close frame and ``terminate``, together at most ``terminate_timeout`` seconds
+        (after output that is on its way to a slow peer, which has ``write_timeout``), and no waiting for the peer's
+        close; then ``Cancelled`` goes on.
     Source: the process of a connection in Bandit and Cowboy.
     """
     token = _current.set(connection)
@@ -122,7 +123,6 @@ class _ConnectionNursery:
             self._transport.abort()
             raise
         if passing is not None:
-            self._connection.mark_ended(ending.reason)
             raise passing
         return ending.reason
 
@@ -226,10 +226,17 @@ class _ConnectionNursery:
         return passing
 
     async def _exit(self, ending: Ending, *, is_awaited: bool) -> None:
-        self._send_close(ending)
-        await self._flush_last()
+        try:
+            self._send_close(ending)
+            await self._flush_last()
+        except Exception:  # of ours, or of a host's transport: terminate is owed all the same
+            logger.exception("unexpected failure of %r", self._connection)
+            self._transport.abort()
         await self._terminate(ending.reason)
-        await self._close(ending, is_awaited=is_awaited)
+        try:
+            await self._close(ending, is_awaited=is_awaited)
+        finally:
+            self._connection.mark_ended(ending.reason)
 
     def _send_close(self, ending: Ending | None) -> None:
         if ending is not None and ending.close is not None:
@@ -250,29 +257,39 @@ class _ConnectionNursery:
             return
         name = f"{self._connection.handler}.terminate"
         timeout = self._options.terminate_timeout
-        with self._connection._lifetime.bounded(timeout, shield=True) as scope:
-            try:
-                result = self._callbacks.terminate(reason, self._dispatcher.state)
-                if isinstance(result, Awaitable):
-                    await result
-            except Exception as exc:
-                logger.error("%s failed, peer %s", name, self._connection.peer, exc_info=exc)
+        try:
+            with self._connection._lifetime.bounded(timeout, shield=True) as scope:
+                try:
+                    result = self._callbacks.terminate(reason, self._dispatcher.state)
+                    if isinstance(result, Awaitable):
+                        await result
+                except BaseException:
+                    scope.cancel()  # a Cancelled of the handler's own that it let escape ends here as well
+                    raise
+        except Exception as exc:
+            logger.error("%s failed, peer %s", name, self._connection.peer, exc_info=exc)
         if scope.cancelled_caught:
             logger.error("%s was cancelled, peer %s: it has %s seconds", name, self._connection.peer, timeout)
 
     async def _close(self, ending: Ending, *, is_awaited: bool) -> None:
         """Let the peer finish the closing handshake, if it is its turn and there is time, and close."""
-        if is_awaited and ending.close is not None and not isinstance(ending.reason, Remote):
-            timeout = self._options.close_timeout
-            if isinstance(ending.reason, Error) and isinstance(ending.reason.cause, RemoteError):
-                self._transport.send_eof_nowait()
-                timeout = min(timeout, FAULT_DRAIN_TIMEOUT)
-            with self._connection._lifetime.bounded(timeout, shield=True):
-                await self._transport.wait_closed()
-        if trio.current_time() >= self._connection._lifetime.deadline:
-            self._transport.abort()
-        else:
-            await self._transport.aclose()
+        try:
+            if is_awaited and ending.close is not None and not isinstance(ending.reason, Remote):
+                await self._wait_closed(ending.reason)
+        finally:
+            if trio.current_time() >= self._connection._lifetime.deadline:
+                self._transport.abort()
+            else:
+                await self._transport.aclose()
+
+    async def _wait_closed(self, reason: Reason) -> None:
+        timeout = self._options.close_timeout
+        if isinstance(reason, Error) and isinstance(reason.cause, RemoteError):
+            self._transport.send_eof_nowait()
+            timeout = min(timeout, FAULT_DRAIN_TIMEOUT)
+        # Not shielded: all that was owed has been done, and a cancellation has somewhere to go.
+        with self._connection._lifetime.bounded(timeout, shield=False):
+            await self._transport.wait_closed()
 
 
 def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -6,11 +6,13 @@ that exists only until the queue is empty.
 1. Nobody but the drain waits for the peer, and the drain is shielded: cancelling a callback, a task or the whole
    nursery never stops a frame half-way.
 2. The drain is bounded all the same: a peer that takes no byte for ``write_timeout`` seconds is dropped, and so is
-   everyone at the connection's deadline.
+   everyone at the connection's deadline. Once it has been cancelled, a peer that takes a little now and then does
+   not prolong it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import final
 
@@ -67,10 +69,14 @@ class Writer:
         """Hand over everything queued, waiting for the peer as long as it takes some of it in time."""
         self._is_draining = True
         try:
+            limit = math.inf
             while not self._transport.flush_nowait():
+                if limit == math.inf and trio.current_effective_deadline() == -math.inf:
+                    limit = trio.current_time() + self._write_timeout
                 # A scope for each wait: when the thread was blocked for too long, the wait for a peer that took
                 # something meanwhile is over before its scope has expired.
                 with self._lifetime.bounded(self._write_timeout, shield=True) as scope:
+                    scope.deadline = min(scope.deadline, limit)
                     await self._transport.flush_some()
                 if scope.cancelled_caught:
                     self._drop()

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias, final
+
+import trio
 
 from ..behaviour.handler import BoundHandler, bind_handler, is_handler
 from ..errors import UpgradeRefused
@@ -104,7 +107,10 @@ class FunctionSite:
             return await self._ask(request)
         except UpgradeRefused as exc:
             return refusal(exc.status, exc.reason, exc.headers)
-        except Exception:
+        except (Exception, trio.Cancelled) as exc:
+            # A Cancelled that nobody above us asked for is from a scope the function opened and let escape.
+            if isinstance(exc, trio.Cancelled) and trio.current_effective_deadline() == -math.inf:
+                raise
             self._ledger.application_errors += 1
             logger.exception("the application function failed at %s %s", request.method, request.target)
             return refusal(500, "Internal Server Error")
