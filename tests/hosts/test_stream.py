@@ -152,3 +152,11 @@ async def test_wait_closed_ends_when_the_connection_is_lost(pair):
     transport.abort()
     await transport.wait_closed()
     transport.send_eof_nowait()
+
+
+async def test_wait_closed_ends_when_a_fault_behind_our_close_hides_the_peers(pair):
+    transport, peer = pair
+    transport.send_close_nowait(1000, b"")
+    await peer.send_all(b"\x83\x80" + KEY)
+    with trio.fail_after(1):
+        await transport.wait_closed()

@@ -103,10 +103,11 @@ class StreamTransport(Transport):
 
     async def wait_closed(self) -> None:
         machine = self._machine
+        is_fault_drain = machine.failure is not None
         while True:
-            if machine.failure is None:
-                machine.next_batch(DISCARD_LEN)
-            if machine.peer_close is not None:
+            machine.next_batch(DISCARD_LEN)
+            # After a fault there is no close to come: the end of the stream says that ours has been read.
+            if machine.finished and not is_fault_drain:
                 return
             try:
                 data = await self._wire.receive()
