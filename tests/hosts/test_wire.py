@@ -198,6 +198,16 @@ async def test_abort_resets_a_tcp_connection():
         theirs.close()
 
 
+async def test_address_told_by_accept_outlives_a_reset():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        name = theirs.getsockname()
+        SocketWire(theirs).abort()
+        wire = SocketWire(*listener.accept())
+        assert wire.client == name
+        wire.abort()
+
+
 async def test_socket_stream_gives_up_its_socket():
     ours, theirs = socket.socketpair()
     wire = wire_for(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))

@@ -96,11 +96,16 @@ class Wire(ABC):
 
 @final
 class SocketWire(Wire):
-    """A connected stdlib socket, taken over and made non-blocking."""
+    """A connected stdlib socket, taken over and made non-blocking.
+
+    Args:
+        sock: owned from now on.
+        address: the peer's, as ``accept`` told it; a socket that has been reset since cannot tell it any more.
+    """
 
     __slots__ = ("_chunks", "_fd", "_is_full", "_socket", "client", "received_size", "scheme", "unsent_size")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, address: object = None) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._fd = sock.fileno()
@@ -109,7 +114,7 @@ class SocketWire(Wire):
         self.received_size = 0
         self.unsent_size = 0
         self.scheme = "http"
-        self.client = _prepare_socket(sock)
+        self.client = _prepare_socket(sock, address)
 
     async def receive(self) -> bytes:
         # A read that filled its buffer has more behind it; all others would only be told to wait. Either way the
@@ -210,16 +215,16 @@ class SocketWire(Wire):
             self._fd = -1
 
 
-def _prepare_socket(sock: socket.socket) -> tuple[str, int] | None:
+def _prepare_socket(sock: socket.socket, address: object) -> tuple[str, int] | None:
     """Switch Nagle's delay off where there is TCP, and tell the peer's address."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        host, port = sock.getpeername()[:2]
+        name = address or sock.getpeername()
     except OSError:  # the peer has left already; the first read will say so
-        return None
-    return host, port
+        name = address
+    return (name[0], name[1]) if isinstance(name, tuple) else None
 
 
 @final

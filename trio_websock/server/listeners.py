@@ -94,14 +94,14 @@ class SocketEntrance(Entrance):
     def _admit_waiting(self, admit: Admit) -> None:
         for _ in range(ACCEPT_LEN):
             try:
-                sock, _ = self._socket.accept()
+                sock, address = self._socket.accept()
             except BlockingIOError:
                 return
             except OSError as exc:
                 if exc.errno not in _GONE:
                     raise
             else:
-                admit(SocketWire(sock))
+                admit(SocketWire(sock, address))
 
     async def aclose(self) -> None:
         trio.lowlevel.notify_closing(self._socket)
