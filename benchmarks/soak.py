@@ -433,6 +433,8 @@ def report(before: Sample, samples: list[Sample], after: Sample, snapshot: Count
     print(f"server: {dict(sorted(snapshot.items()))}")
     print(f"most at once: {max(s.open_clients for s in samples)} clients, {max(s.tasks for s in samples)} tasks")
     print(f"memory in KiB: {before.memory} before, {early:.0f} early, {late:.0f} late, {after.memory} after")
+    # All but us, who have asked in plain HTTP.
+    unasked = snapshot["clients"] - snapshot["connections"] - snapshot["handshake_failures"] - 1
     verdicts = {
         f"file descriptors: {before.descriptors} before, {after.descriptors} after": (
             before.descriptors == after.descriptors
@@ -444,6 +446,9 @@ def report(before: Sample, samples: list[Sample], after: Sample, snapshot: Count
         "every init that succeeded was told its end": snapshot["begun"] == snapshot["ended"] > 0,
         "every connection succeeded in init or failed in it": (
             snapshot["connections"] == snapshot["begun"] + snapshot["failed inits"]
+        ),
+        f"every client upgraded, failed to, or was cut off by the end of the run: {unasked} of these": (
+            0 <= unasked <= sum(LOAD.values())
         ),
         "no connection is open, no mailbox kept": snapshot["open_connections"] == snapshot["members"] == 0,
         "the application function never failed": snapshot["application_errors"] == 0,
