@@ -22,6 +22,7 @@ import pytest
 import trio
 
 import trio_websock
+from trio_websock.options import CONNECTION_NAMES, SERVER_NAMES
 from trio_websock.testing.scripted_peer import ScriptedPeer, binary, frame, ping, text, upgrade_request
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
@@ -384,3 +385,14 @@ async def test_a_zip_bomb_in_small_fragments_ends_at_the_limit_too() -> None:
         peers = [await server.open("/sink", DEFLATE) for _ in range(10)]
         await check_too_big(server, await flood_to_the_end(send(fragments), peers))
         assert server.growth() < 24
+
+
+# The page that tells all this.
+
+
+def test_the_page_of_limits_names_options_that_exist() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "limits.md").read_text()
+    rows = [row for row in page.splitlines() if row.startswith("| ") and " | Option |" not in row]
+    named = {name for row in rows for name in re.findall(r"`([a-z_]*_[a-z_]*|timeout|grace)`", row)}
+    assert named - CONNECTION_NAMES - SERVER_NAMES == {"send_nowait"}
+    assert len(rows) > 20
