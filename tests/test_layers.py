@@ -69,8 +69,6 @@ def modules() -> list[str]:
 # Modules without a test file of their own, and what covers them.
 UNMIRRORED = {
     "transport": "an abstract port: hosts/test_conformance.py runs every implementation",
-    "testing.host_checks": "the conformance suite: hosts/test_conformance.py runs it",
-    "testing.stage": "what the suite stands on: hosts/test_conformance.py runs it",
     **{name: "a chapter of the conformance suite" for name in modules() if name.startswith("testing.checks.")},
 }
 
