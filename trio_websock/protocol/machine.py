@@ -26,7 +26,6 @@ to close and to give up is decided by whoever drives it.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, final
 
 from ..codes import Opcode
@@ -45,6 +44,7 @@ from .frames import (
     serialize_close,
     serialize_head,
 )
+from .keys import new_masking_key
 from .masking import apply_mask
 
 if TYPE_CHECKING:
@@ -343,8 +343,7 @@ class Machine:
     def _queue_frame(self, first: int, payload: bytes) -> None:
         size = len(payload)
         if not self._expects_mask:
-            # RFC 6455 §5.3: a fresh key for every frame, from a strong source of entropy.
-            key = os.urandom(4)
+            key = new_masking_key()
             head, payload = serialize_head(first, size, key), apply_mask(payload, key)
         else:
             head = serialize_head(first, size)
