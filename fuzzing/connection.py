@@ -82,7 +82,8 @@ class World:
         self.is_roomy = not script.options.keys() & {"read_ahead_messages", "mailbox_size"}
         self.wire = MemoryWire()
         self.scope = trio.CancelScope()
-        self.held = b""
+        self.held = b""  # the last bytes of a message, and which
+        self.held_back: tuple[object, int] = (None, 0)
         self.sent: list[tuple[object, int]] = []  # messages that have wholly arrived, and in which epoch
         self.posted: list[tuple[int, int]] = []  # mailbox items that were accepted, and in which epoch
         self.is_over = False  # whether anything the peer sends still counts
@@ -241,7 +242,7 @@ class World:
         self.end_of_peer(b"")
 
     def peer_resets(self) -> None:
-        self.is_over = self.was_reset = True
+        self.is_over = True
         self.wire.reset()
 
     def peer_takes(self, room: float) -> None:
