@@ -101,6 +101,12 @@ def spelled(hint: object) -> str:
     return hint.__forward_arg__ if isinstance(hint, ForwardRef) else str(hint)
 
 
+def test_the_keywords_of_a_stream_are_some_of_the_server_s() -> None:
+    known = options.ServerKeywords.__annotations__
+    keywords = options.StreamKeywords.__annotations__
+    assert {name: known[name] for name in keywords} == keywords
+
+
 def test_no_option_belongs_to_both_a_connection_and_a_server() -> None:
     assert not options.CONNECTION_NAMES & options.SERVER_NAMES
 

@@ -50,7 +50,7 @@ from .options import Deflate, Options, ServerOptions
 from .protocol.upgrade import is_upgrade
 from .request import Headers, Query, Request
 from .response import Response, Upgrade, upgrade
-from .server import Server, Snapshot, check_upgrade, run, serve
+from .server import Server, Snapshot, check_upgrade, run, serve, serve_stream
 
 __version__ = "0.1.0"
 
@@ -110,5 +110,6 @@ __all__ = [
     "is_upgrade",
     "run",
     "serve",
+    "serve_stream",
     "upgrade",
 ]

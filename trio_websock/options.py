@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONNECTION_NAMES",
+    "STREAM_NAMES",
     "ConnectionKeywords",
     "Deflate",
     "Options",
     "Origins",
     "ServerKeywords",
     "ServerOptions",
+    "StreamKeywords",
     "check_names",
     "split_keywords",
 ]
@@ -156,7 +158,7 @@ class ServerOptions:
         port: TCP port; 0 takes a free one. ``None`` (with ``path`` or ``listeners``) opens no TCP listener.
         path: where to put a Unix socket.
         listeners: ready ``trio.abc.Listener`` objects or listening sockets, instead of or beside the above.
-        ssl_context: serves TLS with it.
+        ssl_context: serves TLS with it; its ALPN protocols are set to ``http/1.1``, the only one spoken here.
         backlog: connections the kernel keeps waiting, ``None`` for the platform's most.
         handshake_timeout: seconds for the whole of TLS and one HTTP head.
         max_head_size: bytes of an HTTP request's head; beyond it 431.
@@ -227,6 +229,14 @@ class ConnectionKeywords(TypedDict, total=False):
     origins: Origins
 
 
+class StreamKeywords(ConnectionKeywords, total=False):
+    """Those of :class:`Options`, and of :class:`ServerOptions` what one client is served by: ``serve_stream``'s."""
+
+    handshake_timeout: float
+    max_head_size: int
+    max_body_size: int
+
+
 class ServerKeywords(ConnectionKeywords, total=False):
     """The keywords of :class:`ServerOptions` and :class:`Options` together: those of ``serve``."""
 
@@ -246,6 +256,7 @@ class ServerKeywords(ConnectionKeywords, total=False):
 
 CONNECTION_NAMES = frozenset(field.name for field in fields(Options))
 SERVER_NAMES = frozenset(field.name for field in fields(ServerOptions))
+STREAM_NAMES = frozenset(StreamKeywords.__annotations__)
 
 
 def split_keywords(keywords: ServerKeywords) -> tuple[ServerOptions, Options]:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import socket
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import final
+from collections.abc import Iterable, Mapping
+from typing import Any, final
 
 import trio
 
@@ -46,6 +46,11 @@ class Wire(ABC):
     def peer(self) -> str:
         """The peer's address for people."""
         return "local peer" if self.client is None else "{}:{}".format(*self.client)
+
+    @property
+    def client_certificate(self) -> Mapping[str, Any] | None:
+        """The peer's TLS certificate, once verified, as ``ssl.SSLSocket.getpeercert`` tells it."""
+        return None
 
     @abstractmethod
     async def receive(self) -> bytes:
@@ -246,6 +251,10 @@ class StreamWire(Wire):
         self.client = client
         self.scheme = scheme
 
+    @property
+    def client_certificate(self) -> Mapping[str, Any] | None:
+        return self._stream.getpeercert() or None if isinstance(self._stream, trio.SSLStream) else None
+
     async def receive(self) -> bytes:
         try:
             data = bytes(await self._stream.receive_some(RECEIVE_SIZE))
@@ -306,4 +315,16 @@ def wire_for(stream: trio.abc.Stream) -> Wire:
     if type(stream) is trio.SocketStream:
         sock = stream.socket
         return SocketWire(socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach()))
+    if isinstance(stream, trio.SSLStream):
+        return StreamWire(stream, client=_client_of(stream.transport_stream), scheme="https")
     return StreamWire(stream)
+
+
+def _client_of(stream: object) -> tuple[str, int] | None:
+    if not isinstance(stream, trio.SocketStream):
+        return None
+    try:
+        name = stream.socket.getpeername()
+    except OSError:  # it has left; the first read will say so
+        return None
+    return name[:2] if isinstance(name, tuple) else None

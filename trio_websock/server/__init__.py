@@ -5,6 +5,7 @@ from __future__ import annotations
 from .ledger import Snapshot
 from .running import run
 from .serve import Server, serve
+from .stream import serve_stream
 from .upgrading import check_upgrade
 
-__all__ = ["Server", "Snapshot", "check_upgrade", "run", "serve"]
+__all__ = ["Server", "Snapshot", "check_upgrade", "run", "serve", "serve_stream"]

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias, final
 import trio
 
 from ..errors import OptionError
-from ..hosts.wire import SocketWire, StreamWire, Wire, wire_for
+from ..hosts.wire import SocketWire, Wire, wire_for
 from ..options import ServerOptions
 from .binding import SocketFile, bind_tcp, bind_unix
 
@@ -130,7 +130,7 @@ class ListenerEntrance(Entrance):
                 logger.error("no client can be accepted for now: %s", exc)
                 await trio.sleep(EXHAUSTED_PAUSE)
             else:
-                admit(_wire_of(stream))
+                admit(wire_for(stream))
 
     async def aclose(self) -> None:
         await self._listener.aclose()
@@ -173,22 +173,6 @@ def _entrance_of(given: object) -> Entrance:
     if isinstance(given, trio.abc.Listener):
         return ListenerEntrance(given)
     raise OptionError("listeners", given, "trio.abc.Listener objects or listening sockets")
-
-
-def _wire_of(stream: trio.abc.Stream) -> Wire:
-    if isinstance(stream, trio.SSLStream):
-        return StreamWire(stream, client=_client_of(stream.transport_stream), scheme="https")
-    return wire_for(stream)
-
-
-def _client_of(stream: object) -> tuple[str, int] | None:
-    if not isinstance(stream, trio.SocketStream):
-        return None
-    try:
-        name = stream.socket.getpeername()
-    except OSError:  # it has left; the first read will say so
-        return None
-    return name[:2] if isinstance(name, tuple) else None
 
 
 def _address_of(sock: socket.socket | trio.socket.SocketType) -> tuple[str, int] | str | None:
