@@ -6,13 +6,17 @@ In and out: bytes. As encrypting never waits, a cancelled wait can tear a TLS re
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
-from typing import final
+from collections.abc import Iterable, Mapping
+from typing import Any, final
 
 from ..errors import ConnectionLost
 from .wire import RECEIVE_SIZE, Wire
 
 __all__ = ["TlsWire"]
+
+# Bytes of answers to key updates and the like that may wait for a peer: hundreds of them, where one in a gigabyte is
+# usual. Without a bound a peer that asks without reading would fill our memory.
+MAX_ANSWERS_SIZE = 16 * 1024
 
 
 @final
@@ -26,7 +30,7 @@ class TlsWire(Wire):
         server_hostname: for a client: the name to ask for and to check.
     """
 
-    __slots__ = ("_incoming", "_inner", "_outgoing", "_tls", "received_size", "scheme")
+    __slots__ = ("_answers_size", "_incoming", "_inner", "_outgoing", "_tls", "received_size", "scheme")
 
     def __init__(
         self, inner: Wire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None
@@ -37,6 +41,7 @@ class TlsWire(Wire):
         self._tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
+        self._answers_size = 0
         self.received_size = 0
         self.scheme = "https"
 
@@ -47,6 +52,15 @@ class TlsWire(Wire):
     @property
     def unsent_size(self) -> int:  # type: ignore[override]  # read-only here
         return self._inner.unsent_size
+
+    @property
+    def client_certificate(self) -> Mapping[str, Any] | None:
+        return self._tls.getpeercert() or None
+
+    @property
+    def application_protocol(self) -> str | None:
+        """What the handshake agreed to speak (ALPN, RFC 7301); ``None`` if that was no subject."""
+        return self._tls.selected_alpn_protocol()
 
     async def handshake(self) -> None:
         """Agree on keys with the peer.
@@ -73,8 +87,8 @@ class TlsWire(Wire):
         # What came together with the end of the handshake is had at once; all else takes a checkpoint.
         while True:
             data = self._decrypt()
+            self._send_answers()
             if data is not None:
-                self._queue_records()  # the answer to a key update, if there was one
                 self.received_size += len(data)
                 return data
             await self._receive_records()
@@ -95,6 +109,17 @@ class TlsWire(Wire):
                     break  # what came before is good; the next call meets the fault again
                 raise ConnectionLost(f"broken TLS stream: {exc}") from exc
         return b"".join(chunks) if chunks else None
+
+    def _send_answers(self) -> None:
+        """Send what reading called for: the answer to a key update, the refusal of a renegotiation."""
+        size = self._outgoing.pending
+        if not size:
+            return
+        self._answers_size = self._answers_size + size if self._inner.unsent_size else size
+        if self._answers_size > MAX_ANSWERS_SIZE:
+            raise ConnectionLost("the peer asks for more TLS answers than it reads")
+        self._queue_records()
+        self._inner.flush_nowait()
 
     async def _receive_records(self) -> None:
         data = await self._inner.receive()
