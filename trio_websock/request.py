@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from .errors import describe
@@ -120,6 +120,8 @@ class Request:
         body: the whole body of a plain request.
         scheme: ``"http"`` or ``"https"``; TLS that ends at a proxy is not seen here.
         client: address of the peer, ``(host, port)``; ``None`` on a Unix socket.
+        client_certificate: what the peer's TLS certificate says, as ``ssl.SSLSocket.getpeercert`` tells it; ``None``
+            without one that was asked for and verified.
     """
 
     method: str
@@ -129,6 +131,7 @@ class Request:
     body: bytes = b""
     scheme: str = "http"
     client: tuple[str, int] | None = None
+    client_certificate: Mapping[str, Any] | None = None
 
     @cached_property
     def path(self) -> str:

@@ -116,7 +116,16 @@ class HttpChannel:
     def request(self, head: Head, body: bytes) -> Request:
         """The request as the application sees it."""
         wire = self.wire
-        return Request(head.method, head.target, head.headers, head.http_version, body, wire.scheme, wire.client)
+        return Request(
+            head.method,
+            head.target,
+            head.headers,
+            head.http_version,
+            body,
+            wire.scheme,
+            wire.client,
+            wire.client_certificate,
+        )
 
     async def linger(self) -> None:
         """Say that nothing more comes, and read on for a moment, so that the last answer is not lost to a reset.

@@ -29,7 +29,7 @@ from ..hosts.wire import Wire
 from ..options import Options, ServerKeywords, ServerOptions, split_keywords
 from .ledger import Ledger, Notice, Snapshot
 from .listeners import Entrance, open_entrances
-from .session import Session, refuse_wire
+from .session import APPLICATION_PROTOCOL, Session, refuse_wire
 from .site import Application, Site, site_for
 
 __all__ = ["Server", "serve"]
@@ -333,6 +333,8 @@ async def serve(
     server_options, connection_options = split_keywords(options)
     ledger = Ledger()
     site = site_for(handler_or_app, connection_options, ledger)
+    if server_options.ssl_context is not None:
+        server_options.ssl_context.set_alpn_protocols([APPLICATION_PROTOCOL])
     entrances = await open_entrances(server_options)
     server = Server(site, ledger, entrances, server_options, connection_options)
     await server._serve(task_status)

@@ -34,7 +34,7 @@ from .ledger import Ledger
 from .site import Site, Wish
 from .upgrading import Agreement, agree_on_upgrade
 
-__all__ = ["Session", "refuse_wire"]
+__all__ = ["APPLICATION_PROTOCOL", "Session", "refuse_wire"]
 
 logger = logging.getLogger("trio_websock.server")
 
@@ -46,6 +46,10 @@ RETRY_AFTER = {"Retry-After": "5"}
 
 # Seconds a client has for taking in a refusal, all in all.
 REFUSAL_TIMEOUT = 2.0
+
+
+# What we speak, by its name in ALPN (RFC 7301).
+APPLICATION_PROTOCOL = "http/1.1"
 
 
 class Phase(enum.Enum):
@@ -283,6 +287,11 @@ class Session:
 async def _agree_on_keys(wire: Wire, context: ssl.SSLContext) -> Wire:
     encrypted = TlsWire(wire, context, server_side=True)
     await encrypted.handshake()
+    # The server's own context offers nothing else, but a callback for SNI may have chosen another one.
+    if encrypted.application_protocol not in (None, APPLICATION_PROTOCOL):
+        raise ConnectionLost(
+            f"TLS agreed on {encrypted.application_protocol}: only {APPLICATION_PROTOCOL} is spoken here"
+        )
     return encrypted
 
 
