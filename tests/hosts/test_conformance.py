@@ -26,6 +26,7 @@ OWN_SERVER = frozenset(
         Capability.PIPELINING,
         Capability.COMPRESSION,
         Capability.HTTP,
+        Capability.ADMISSION,
         Capability.SHUTDOWN,
         Capability.READ_AHEAD,
     }

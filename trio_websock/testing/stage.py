@@ -39,6 +39,7 @@ class Capability(enum.Enum):
     PIPELINING = "keeps what is sent right behind the opening handshake"
     COMPRESSION = "negotiates permessage-deflate by our settings"
     HTTP = "answers HTTP itself, by our rulings"
+    ADMISSION = "bounds how many clients it serves at once"
     SHUTDOWN = "can be shut down gracefully, by our rulings"
     READ_AHEAD = "reads while a callback runs"
     EAGER_OUTPUT = "hands output to the socket without waiting for a task's turn"

@@ -265,7 +265,7 @@ async def a_head_that_is_too_large_is_431(stage: Stage) -> None:
     assert (await answer_to(stage, sent, max_head_size=1000)).status == 431
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.ADMISSION)
 async def one_connection_too_many_is_503(stage: Stage) -> None:
     async with (
         stage.serve(Echo(stage), max_connections=1) as server,
@@ -278,7 +278,7 @@ async def one_connection_too_many_is_503(stage: Stage) -> None:
         assert answer.header("Retry-After")
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.ADMISSION)
 async def a_connection_that_ended_makes_room(stage: Stage) -> None:
     async with stage.serve(lambda request: upgrade(Witness(stage)), max_connections=1) as server:
         for _ in range(3):
