@@ -1,0 +1,119 @@
+"""The command: measure servers under loads, print the table, save it.
+
+::
+
+    python -m benchmarks
+    python -m benchmarks --servers own,aiohttp --loads 'echo-*,churn' --rounds 5
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TypeVar
+
+from .loads import LOADS, Load
+from .measure import MeasurementFailed, Workbench, pick_cores
+from .peers import PEERS, Peer
+from .plots import draw_all
+from .results import Results, Run, describe_machine
+from .table import report, summary
+
+__all__ = ["main"]
+
+Thing = TypeVar("Thing")
+
+
+def default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base, "trio-websock-benchmarks")
+
+
+def select_named(patterns: str, known: Mapping[str, Thing]) -> list[Thing]:
+    """Those whose name fits one of the patterns, in the order they are known in."""
+    wanted = patterns.split(",")
+    for pattern in wanted:
+        if not any(fnmatch(name, pattern) for name in known):
+            raise SystemExit(f"nothing is named {pattern}; there are {', '.join(known)}")
+    return [thing for name, thing in known.items() if any(fnmatch(name, pattern) for pattern in wanted)]
+
+
+def is_possible(peer: Peer, load: Load) -> bool:
+    is_echo = load.mode in ("echo", "idle", "churn")
+    return (peer.deflates or not load.deflate) and (is_echo or "--plain" not in peer.arguments)
+
+
+def run_once(workbench: Workbench, results: Results, number: int, peer: Peer, load: Load) -> Run:
+    average = os.getloadavg()[0]
+    try:
+        measured = workbench.measure(peer, load)
+    except MeasurementFailed as failed:
+        print(f"round {number}: {load.title}: {peer.title}: FAILED: {failed}", file=sys.stderr)
+        return Run(number, load.name, peer.name, {}, str(failed), average)
+    figures = measured["figures"]
+    results.versions[peer.name] = measured["versions"]
+    print(f"round {number}: {load.title}: {peer.title}: {figures[load.headline]:.1f}", file=sys.stderr)
+    return Run(number, load.name, peer.name, figures, "", average)
+
+
+def measure_all(
+    workbench: Workbench, results: Results, rounds: int, peers: Iterable[Peer], loads: Iterable[Load], saved: Path
+) -> None:
+    """Round after round, load after load, and all servers of a load right after each other."""
+    todo = [(number, load, peer) for number in range(1, rounds + 1) for load in loads for peer in peers]
+    for number, load, peer in todo:
+        if is_possible(peer, load):
+            results.runs.append(run_once(workbench, results, number, peer, load))
+            results.save(saved)
+
+
+def parse_arguments() -> argparse.Namespace:
+    cores = pick_cores()
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description="What a message costs, here and elsewhere."
+    )
+    parser.add_argument("--servers", default="*", help=f"names or patterns, with commas; of {', '.join(PEERS)}")
+    parser.add_argument("--loads", default="*", help=f"names or patterns, with commas; of {', '.join(LOADS)}")
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (3)")
+    parser.add_argument("--seconds", type=float, default=2, help="of each measurement, after a warm-up (2)")
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="directory for table and plots")
+    parser.add_argument("--cache", type=Path, default=default_cache(), help="directory for what is built once")
+    parser.add_argument("--server-core", type=int, default=cores[0], help="of all servers")
+    parser.add_argument("--generator-core", type=int, default=cores[1], help="of the load generator")
+    parser.add_argument("--show", type=Path, metavar="RESULTS", help="measure nothing: show saved results.json again")
+    return parser.parse_args()
+
+
+def measure(arguments: argparse.Namespace) -> Results:
+    peers, loads = select_named(arguments.servers, PEERS), select_named(arguments.loads, LOADS)
+    results = Results(describe_machine(), arguments.seconds)
+    cores = (arguments.server_core, arguments.generator_core)
+    with tempfile.TemporaryDirectory() as scratch:
+        workbench = Workbench(arguments.cache, Path(scratch), arguments.seconds, cores)
+        try:
+            measure_all(workbench, results, arguments.rounds, peers, loads, arguments.output / "results.json")
+        except KeyboardInterrupt:
+            print("interrupted; this is what there is", file=sys.stderr)
+    return results
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    try:
+        results = Results.load(arguments.show) if arguments.show else measure(arguments)
+    except MeasurementFailed as failed:
+        raise SystemExit(str(failed)) from None
+    (arguments.output / "table.md").write_text(report(results))
+    draw_all(results, arguments.output)
+    print(summary(results))
+    sys.exit(any(run.failure for run in results.runs))
+
+
+if __name__ == "__main__":
+    main()

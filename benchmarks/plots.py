@@ -1,0 +1,7 @@
+"""plots"""
+
+from pathlib import Path
+from .results import Results
+
+
+def draw_all(results: Results, directory: Path) -> None: ...
