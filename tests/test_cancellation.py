@@ -122,6 +122,7 @@ class Struck:
     is_reading: bool = True
     resumed: trio.Event = field(default_factory=trio.Event)
     has_state: bool = False
+    has_terminated: bool = False
     told: list[object] = field(default_factory=list)
 
     async def init(self, args):
@@ -146,7 +147,8 @@ class Struck:
 
     async def terminate(self, reason, state):
         self.told.append(reason)
-        await trio.lowlevel.checkpoint()
+        await pause(3)
+        self.has_terminated = True
 
 
 # The ways to strike, the close codes they may end with, and whether they drop the peer
@@ -294,6 +296,7 @@ def check_output(struck, received, strike, pushed, *, has_struck):
     assert messages == everything[: len(messages)]
     assert [opcode for opcode, _ in frames] == [2] * len(messages) + [8] * len(closes)
     assert len(struck.told) == struck.has_state
+    assert struck.has_terminated == struck.has_state or (has_struck and strike.drops)
     if closes == [1000]:
         assert messages == everything
         assert not rest

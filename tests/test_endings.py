@@ -125,6 +125,8 @@ class Life:
                 return Push(STUCK, state)
             case "huge":
                 return Push(HUGE, state)
+            case "last words":
+                return Stop(NORMAL, state, messages=HUGE)
         return await self.pause(message)
 
     async def handle_info(self, info, state):
@@ -465,6 +467,38 @@ def test_reset_is_told_once_and_leaves_nothing_behind(ending, moment, caplog):
     check_terminated(life, ruled(ending, moment)[0])
     check_logged(caplog, ending, moment)
     gc.collect()
+
+
+# A peer that is busy sending
+
+
+async def stop_with_output(life):
+    await life.stream.send_all(text("last words"))
+
+
+async def speak_then_listen(end, moment):
+    """What a peer gets that reads nothing before all it has to say has been taken, and how long that lasts."""
+    life = Life(moment)
+    async with trio.open_nursery() as life.nursery:
+        await life.begin(life.nursery, open_unix_pair)
+        await end(life)
+        await life.stream.send_all(text("x") * 50_000)
+        received = await life.read_to_the_end()
+        await life.stream.aclose()
+        life.scope.cancel()
+    return received, trio.current_time()
+
+
+@pytest.mark.parametrize(
+    ("end", "moment", "message", "code"),
+    [(stop_with_output, "idle", HUGE, 1000), (task_raises, "while writing", STUCK, 1011)],
+    ids=["stop with output", "failure behind output"],
+)
+def test_peer_that_is_busy_sending_gets_to_read_what_it_is_owed(end, moment, message, code, caplog):
+    clock = MockClock(autojump_threshold=0)
+    received, seconds = trio.run(speak_then_listen, end, moment, clock=clock)
+    check_received(received, message, code, may_be_cut=False)
+    assert seconds < 1
 
 
 # Faults of the end itself

@@ -156,6 +156,13 @@ class _ConnectionNursery:
 
     async def _receive(self) -> None:
         """The reader task."""
+        try:
+            await self._receive_until_silence()
+        except trio.Cancelled:
+            await self._writer.accompany(self._transport.wait_closed)
+            raise
+
+    async def _receive_until_silence(self) -> None:
         while True:
             with self._idle.open_scope():
                 await self._receive_arrivals()

@@ -13,7 +13,7 @@ that exists only until the queue is empty.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import final
 
 import trio
@@ -38,7 +38,7 @@ class Writer:
         on_failure: told why, when the peer was dropped.
     """
 
-    __slots__ = ("_is_draining", "_lifetime", "_on_failure", "_transport", "_waiter", "_write_timeout")
+    __slots__ = ("_companion", "_is_draining", "_lifetime", "_on_failure", "_transport", "_waiter", "_write_timeout")
 
     def __init__(
         self, transport: Transport, write_timeout: float, lifetime: Lifetime, on_failure: Callable[[Reason], None]
@@ -49,6 +49,7 @@ class Writer:
         self._on_failure = on_failure
         self._is_draining = False
         self._waiter = Parking()
+        self._companion: trio.CancelScope | None = None
 
     def flush(self, nursery: trio.Nursery) -> bool:
         """Hand over what the peer takes now; whether that was all. The rest is drained by a task of ``nursery``."""
@@ -85,7 +86,15 @@ class Writer:
             pass  # the reader meets the same end, and has the arrivals before it
         finally:
             self._is_draining = False
+            if self._companion is not None:
+                self._companion.cancel()
             self._waiter.wake()
+
+    async def accompany(self, read: Callable[[], Awaitable[None]]) -> None:
+        """``read`` as long as there is a drain, shielded: a peer that is busy sending must get to take what we send."""
+        if self._is_draining:
+            with trio.CancelScope(shield=True) as self._companion:
+                await read()
 
     def _drop(self) -> None:
         self._transport.abort()
