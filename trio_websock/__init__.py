@@ -4,8 +4,9 @@ A map of the house; imports point down only:
 
 * ``cli``, ``testing``: the command, and tools for tests.
 * ``server``, ``hosts``: sockets, HTTP and TLS up to the upgrade; the places a handler can live in.
+* ``client``: the other end of a WebSocket.
 * ``nursery``: one connection from beginning to end: start reading here. Around it ``dispatch`` (the loop), ``inbox``,
-  ``mailbox``, ``idle``, ``keepalive``, ``writer``, and ``transport``, the port to the hosts.
+  ``mailbox``, ``idle``, ``keepalive``, ``writer``, ``exit``, and ``transport``, the port to the hosts.
 * ``behaviour``: what a handler is and what its results mean. ``protocol``: RFC 6455 and RFC 7692 without I/O.
 * ``codes``, ``errors``, ``messages``, ``options``, ``request``, ``response``: the vocabulary.
 """
@@ -26,6 +27,16 @@ from .behaviour.reasons import (
     Timeout,
 )
 from .behaviour.results import Ok, Push, Reply, Result, Stop
+from .client import (
+    ClientOptions,
+    ConnectFailed,
+    ConnectionClosed,
+    HandshakeError,
+    HandshakeResponse,
+    UpgradeRejected,
+    WebSocket,
+    open_websocket,
+)
 from .codes import CloseCode, Opcode
 from .connection import Connection, current_connection
 from .errors import (
@@ -59,13 +70,18 @@ __all__ = [
     "NORMAL",
     "RESTART",
     "Binary",
+    "ClientOptions",
     "CloseCode",
+    "ConnectFailed",
     "Connection",
+    "ConnectionClosed",
     "ConnectionLost",
     "Deflate",
     "Error",
     "FrameError",
     "Handler",
+    "HandshakeError",
+    "HandshakeResponse",
     "Headers",
     "InvalidPayload",
     "LocalError",
@@ -103,11 +119,14 @@ __all__ = [
     "TransportError",
     "Upgrade",
     "UpgradeRefused",
+    "UpgradeRejected",
     "WebSockError",
+    "WebSocket",
     "WriteTimeout",
     "check_upgrade",
     "current_connection",
     "is_upgrade",
+    "open_websocket",
     "run",
     "serve",
     "serve_stream",

@@ -110,16 +110,16 @@ class Dispatcher:
                 else:
                     await self._conclude(self._start_callback(self._inbox.pop()))
         except Exception as exc:
-            self.fail(exc, self._callback)
+            self.fail(exc, f"{self._connection.handler}.{self._callback}")
         except trio.Cancelled as exc:
             # From a scope the handler opened and let escape: nobody above us asked for it.
             if trio.current_effective_deadline() == -math.inf:
                 raise
-            self.fail(exc, self._callback)
+            self.fail(exc, f"{self._connection.handler}.{self._callback}")
 
     def fail(self, exc: BaseException, where: str) -> None:
         """End with 1011 because of an exception of the application, and log it."""
-        logger.error("%s.%s failed, peer %s", self._connection.handler, where, self._connection.peer, exc_info=exc)
+        logger.error("%s failed, peer %s", where, self._connection.peer, exc_info=exc)
         # Not by the table: a RemoteError or ConnectionLost raised here is about another connection than this one.
         self.ending = Ending(Error(exc), Close(CloseCode.INTERNAL_ERROR))
 

@@ -20,17 +20,15 @@ In: an open transport and a handler. Out: nothing but the reason it ended; no ex
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
 from typing import final
 
 import trio
 
-from .behaviour.enforce import Ending
 from .behaviour.handler import BoundHandler
 from .behaviour.reasons import Error, Reason, Remote, Shutdown, Timeout
 from .connection import Connection, _current
 from .dispatch import Dispatcher
-from .errors import RemoteError
+from .exit import Exit
 from .idle import IdleClock
 from .keepalive import Keepalive
 from .mailbox import close_mailbox, move_sent, receive_mailbox, wait_handed_over
@@ -40,8 +38,6 @@ from .writer import Writer
 __all__ = ["run_connection"]
 
 logger = logging.getLogger("trio_websock.connection")
-
-FAULT_DRAIN_TIMEOUT = 1.0  # seconds for a peer that broke the protocol to take our close frame before the reset
 
 
 async def run_connection(connection: Connection, handler: BoundHandler, args: object) -> Reason:
@@ -74,9 +70,9 @@ async def run_connection(connection: Connection, handler: BoundHandler, args: ob
 @final
 class _ConnectionNursery:
     __slots__ = (
-        "_callbacks",
         "_connection",
         "_dispatcher",
+        "_exit",
         "_idle",
         "_inbox",
         "_keepalive",
@@ -93,8 +89,9 @@ class _ConnectionNursery:
         self._inbox = connection._inbox
         self._idle = IdleClock(self._options.timeout)
         self._writer = Writer(self._transport, self._options.write_timeout, connection._lifetime, self._give_up)
-        self._callbacks = handler.open()
-        self._dispatcher = Dispatcher(connection, self._callbacks, self._transport, self._writer, self._idle)
+        callbacks = handler.open()
+        self._dispatcher = Dispatcher(connection, callbacks, self._transport, self._writer, self._idle)
+        self._exit = Exit(connection, callbacks, self._dispatcher, self._transport, self._writer)
         self._keepalive = self._open_keepalive(connection)
 
     def _open_keepalive(self, connection: Connection) -> Keepalive | None:
@@ -114,7 +111,7 @@ class _ConnectionNursery:
             ending = self._dispatcher.ending
             if ending is None:  # cancelled: by the deadline, from outside, or by the application's own hand
                 ending = self._dispatcher.end(self._inbox.interruption or Shutdown())
-            await self._exit(ending, is_awaited=passing is None)
+            await self._exit.run(ending, is_awaited=passing is None)
         except Exception as exc:  # a fault of ours, or of a host: one connection may not end the others
             logger.exception("unexpected failure of %r", self._connection)
             self._transport.abort()
@@ -216,7 +213,9 @@ class _ConnectionNursery:
         """Send the close frame while the reader still reads: a peer busy sending must get to read it."""
         self._connection.mark_closing()
         self._connection._unhandled += self._inbox.close()
-        self._send_close(self._dispatcher.ending)
+        ending = self._dispatcher.ending
+        if ending is not None and ending.close is not None:
+            self._transport.send_close_nowait(*ending.close)
         if not self._writer.flush(nursery):
             await self._writer.wait_flushed()
 
@@ -227,76 +226,10 @@ class _ConnectionNursery:
         if failed is not None:
             cause = _only_exception(failed)
             if self._dispatcher.ending is None:
-                self._dispatcher.fail(cause, "a task of its nursery")
+                self._dispatcher.fail(cause, f"a task of the nursery of {self._connection.handler}")
             else:
                 logger.error("a task of %r failed at its end", self._connection, exc_info=cause)
         return passing
-
-    async def _exit(self, ending: Ending, *, is_awaited: bool) -> None:
-        try:
-            self._send_close(ending)
-            await self._flush_last()
-        except Exception:  # of ours, or of a host's transport: terminate is owed all the same
-            logger.exception("unexpected failure of %r", self._connection)
-            self._transport.abort()
-        await self._terminate(ending.reason)
-        try:
-            await self._close(ending, is_awaited=is_awaited)
-        finally:
-            self._connection.mark_ended(ending.reason)
-
-    def _send_close(self, ending: Ending | None) -> None:
-        if ending is not None and ending.close is not None:
-            self._transport.send_close_nowait(*ending.close)
-
-    async def _flush_last(self) -> None:
-        """Hand over what is left, reading on meanwhile: a peer busy sending must get to read it."""
-        if self._transport.flush_nowait():
-            return
-        with trio.CancelScope(shield=True):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._transport.wait_closed)
-                await self._writer.drain()
-                nursery.cancel_scope.cancel()
-
-    async def _terminate(self, reason: Reason) -> None:
-        if not self._dispatcher.has_state or self._callbacks.terminate is None:
-            return
-        name = f"{self._connection.handler}.terminate"
-        timeout = self._options.terminate_timeout
-        try:
-            with self._connection._lifetime.bounded(timeout, shield=True) as scope:
-                try:
-                    result = self._callbacks.terminate(reason, self._dispatcher.state)
-                    if isinstance(result, Awaitable):
-                        await result
-                except BaseException:
-                    scope.cancel()  # a Cancelled of the handler's own that it let escape ends here as well
-                    raise
-        except Exception as exc:
-            logger.error("%s failed, peer %s", name, self._connection.peer, exc_info=exc)
-        if scope.cancelled_caught:
-            logger.error("%s was cancelled, peer %s: it has %s seconds", name, self._connection.peer, timeout)
-
-    async def _close(self, ending: Ending, *, is_awaited: bool) -> None:
-        """Let the peer finish the closing handshake, if it is its turn and there is time, and close."""
-        try:
-            if is_awaited and ending.close is not None and not isinstance(ending.reason, Remote):
-                await self._wait_closed(ending.reason)
-        finally:
-            if trio.current_time() >= self._connection._lifetime.deadline:
-                self._transport.abort()
-            else:
-                await self._transport.aclose()
-
-    async def _wait_closed(self, reason: Reason) -> None:
-        timeout = self._options.close_timeout
-        if isinstance(reason, Error) and isinstance(reason.cause, RemoteError):
-            self._transport.send_eof_nowait()
-            timeout = min(timeout, FAULT_DRAIN_TIMEOUT)
-        # Not shielded: all that was owed has been done, and a cancellation has somewhere to go.
-        with self._connection._lifetime.bounded(timeout, shield=False):
-            await self._transport.wait_closed()
 
 
 def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
