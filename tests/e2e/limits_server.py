@@ -104,6 +104,7 @@ def snapshot() -> dict[str, object]:
         "refusals": facts.refusals,
         "failures": facts.handshake_failures,
         "received": sum(connection.bytes_received for connection in server.connections),
+        "messages": sum(connection.messages_received for connection in server.connections),
         "endings": endings,
         **counts,
     }
