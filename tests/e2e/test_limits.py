@@ -248,6 +248,18 @@ async def test_bodies_that_are_never_finished_cost_no_more_than_max_body_size() 
         assert 12 < server.growth() < 40
 
 
+async def test_bodies_without_end_are_answered_413_and_forgotten() -> None:
+    chunk = b"4000\r\n" + bytes(0x4000) + b"\r\n"
+    async with open_server(max_body_size=64 * 1024) as server:
+        peers = [await server.connect() for _ in range(50)]
+        for peer in peers:
+            await peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        endings = await flood_to_the_end(send(chunk, 1000), peers)
+        # Who goes on for too long gets a reset, which may overtake the answer.
+        assert {end[-39:] for end in endings} <= {b"", b"expected a body of at most 65536 bytes\n"}
+        assert server.growth() < 24
+
+
 # Frames.
 
 
