@@ -86,11 +86,16 @@ static struct {                    /* what the server's answer to the first offe
     int client_bits;
 } deflate_answer = {false, false, 15};
 
+static double in_seconds(struct timespec t)
+{
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static double now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return in_seconds(t);
 }
 
 __attribute__((noreturn, format(printf, 2, 3))) static void fail(int status, const char *format, ...)
@@ -123,7 +128,7 @@ static void add_usage(int pid, usage *u)
     clockid_t clock;
     struct timespec t;
     long pages;
-    if (!clock_getcpuclockid(pid, &clock) && !clock_gettime(clock, &t)) u->cpu += (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    if (!clock_getcpuclockid(pid, &clock) && !clock_gettime(clock, &t)) u->cpu += in_seconds(t);
     snprintf(path, sizeof path, "/proc/%d/statm", pid);
     FILE *file = fopen(path, "r");
     if (file) {
@@ -150,7 +155,7 @@ static double own_cpu(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+    return in_seconds(t);
 }
 
 /* ---- Latencies: 64 buckets for each power of two nanoseconds, so a percentile is exact to 1.6 % ---- */
@@ -177,6 +182,12 @@ static double percentile(double share) /* in microseconds */
     return 0;
 }
 
+static void print_percentiles(void)
+{
+    if (!latency_count) return;
+    printf("\"p50_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f,", percentile(.5), percentile(.99), percentile(.999));
+}
+
 /* ---- The message, and its frame ---- */
 
 static void make_payload(void)
@@ -191,7 +202,8 @@ static void make_payload(void)
     for (size_t n = 0; n < settings.size;) {
         x = x * 1103515245u + 12345u;
         char item[80];
-        size_t k = (size_t)snprintf(item, sizeof item, "{\"id\":%u,\"name\":\"user%u\",\"ok\":true},", x >> 8, (x >> 16) % 1000);
+        unsigned id = x >> 8, user = (x >> 16) % 1000;
+        size_t k = (size_t)snprintf(item, sizeof item, "{\"id\":%u,\"name\":\"user%u\",\"ok\":true},", id, user);
         if (k > settings.size - n) k = settings.size - n;
         memcpy(payload + n, item, k);
         n += k;
@@ -202,8 +214,8 @@ static uint8_t *deflate_payload(size_t *size)
 {
     z_stream z;
     memset(&z, 0, sizeof z);
-    int bits = deflate_answer.client_bits;
-    if (deflateInit2(&z, 6, Z_DEFLATED, -(bits < 9 ? 9 : bits), 8, Z_DEFAULT_STRATEGY)) fail(WRONG_USE, "zlib refuses %d bits", bits);
+    int bits = deflate_answer.client_bits < 9 ? 9 : deflate_answer.client_bits; /* zlib has no 8 */
+    if (deflateInit2(&z, 6, Z_DEFLATED, -bits, 8, Z_DEFAULT_STRATEGY)) fail(WRONG_USE, "zlib refuses %d bits", bits);
     size_t capacity = deflateBound(&z, settings.size) + 64;
     uint8_t *result = allocate(capacity, 1);
     z.next_in = payload;
@@ -320,10 +332,11 @@ static void read_deflate_answer(const char *head)
 static void shake_hands(connection *c)
 {
     char request[512];
+    const char *offer = "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n";
     int size = snprintf(request, sizeof request,
                         "GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
-                        settings.port, settings.deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n" : "");
+                        settings.port, settings.deflate ? offer : "");
     send_blocking(c, request, (size_t)size);
     uint8_t *end;
     while (!(end = memmem(c->input, c->input_size, "\r\n\r\n", 4))) {
@@ -495,9 +508,10 @@ static void run_churn(void)
         count++;
     }
     usage after = measure_usage();
-    printf("{\"mode\":\"churn\",\"cpu_us\":%.4f,\"per_second\":%.1f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f,\"verified\":%lu}\n",
-           microseconds(before, after, count), (double)count / (after.moment - before.moment), percentile(.5), percentile(.99),
-           percentile(.999), (unsigned long)verified);
+    printf("{\"mode\":\"churn\",\"cpu_us\":%.4f,\"per_second\":%.1f,", microseconds(before, after, count),
+           (double)count / (after.moment - before.moment));
+    print_percentiles();
+    printf("\"verified\":%lu}\n", (unsigned long)verified);
 }
 
 static void run_idle(void)
@@ -586,7 +600,8 @@ static void flush_frames(connection *c)
     uint32_t events = EPOLLIN | (c->owed ? EPOLLOUT : 0);
     if (events == c->events) return;
     struct epoll_event event = {.events = events, .data.ptr = c};
-    if (epoll_ctl(epoll, c->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->fd, &event)) fail(WRONG_USE, "epoll: %s", strerror(errno));
+    int change = c->events ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    if (epoll_ctl(epoll, change, c->fd, &event)) fail(WRONG_USE, "epoll: %s", strerror(errno));
     c->events = events;
 }
 
@@ -650,6 +665,7 @@ static void open_all(void)
 
 static void run_all(void)
 {
+    long resident = measure_usage().resident;
     open_all();
     double start = now(), window = start + settings.warmup, last = start, own = 0;
     usage before = measure_usage();
@@ -665,12 +681,14 @@ static void run_all(void)
     }
     usage after = measure_usage();
     double seconds = after.moment - before.moment;
-    printf("{\"mode\":\"%s\",\"cpu_us\":%.4f,\"per_second\":%.1f,\"mb_per_second\":%.3f,\"p50_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f,"
-           "\"server_busy\":%.4f,\"generator_busy\":%.4f,\"resident_mib\":%.2f,\"deflate\":%s,\"verified\":%lu}\n",
-           mode_names[settings.mode], microseconds(before, after, messages), (double)messages / seconds,
-           (double)messages * (double)settings.size / seconds / 1e6, percentile(.5), percentile(.99), percentile(.999),
-           (after.cpu - before.cpu) / seconds, (own_cpu() - own) / seconds, (double)after.resident / (1 << 20),
-           deflate_answer.accepted ? "true" : "false", (unsigned long)verified);
+    printf("{\"mode\":\"%s\",\"cpu_us\":%.4f,\"per_second\":%.1f,\"mb_per_second\":%.3f,", mode_names[settings.mode],
+           microseconds(before, after, messages), (double)messages / seconds,
+           (double)messages * (double)settings.size / seconds / 1e6);
+    print_percentiles();
+    printf("\"server_busy\":%.4f,\"generator_busy\":%.4f,\"kib_per_connection\":%.3f,\"deflate\":%s,\"verified\":%lu}\n",
+           (after.cpu - before.cpu) / seconds, (own_cpu() - own) / seconds,
+           (double)(after.resident - resident) / 1024 / settings.connections, deflate_answer.accepted ? "true" : "false",
+           (unsigned long)verified);
 }
 
 /* ---- The command line ---- */
@@ -694,9 +712,9 @@ static enum mode parse_mode(const char *name)
 static void parse_arguments(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"mode", 1, 0, 'm'},    {"port", 1, 0, 'p'},   {"connections", 1, 0, 'c'}, {"depth", 1, 0, 'd'},
-        {"size", 1, 0, 's'},    {"seconds", 1, 0, 't'}, {"warmup", 1, 0, 'w'},     {"pid", 1, 0, 'k'},
-        {"rate", 1, 0, 'r'},    {"binary", 0, 0, 'b'}, {"deflate", 0, 0, 'z'},     {"trust", 1, 0, 'T'},
+        {"mode", 1, 0, 'm'}, {"port", 1, 0, 'p'},    {"connections", 1, 0, 'c'}, {"depth", 1, 0, 'd'},
+        {"size", 1, 0, 's'}, {"seconds", 1, 0, 't'}, {"warmup", 1, 0, 'w'},      {"pid", 1, 0, 'k'},
+        {"rate", 1, 0, 'r'}, {"binary", 0, 0, 'b'},  {"deflate", 0, 0, 'z'},     {"trust", 1, 0, 'T'},
         {0, 0, 0, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (option) {
@@ -714,7 +732,8 @@ static void parse_arguments(int argc, char **argv)
         case 'T': settings.trust = optarg; break;
         default: exit(WRONG_USE);
         }
-    if (settings.port < 1 || settings.connections < 1 || settings.depth < 0) fail(WRONG_USE, "--port is needed; counts are positive");
+    bool positive = settings.port > 0 && settings.connections > 0 && settings.depth >= 0;
+    if (!positive) fail(WRONG_USE, "--port is needed; counts are positive");
     if (settings.depth < 1 && settings.mode != BURST) fail(WRONG_USE, "only a burst has no messages");
     if (settings.size > 1 << 28) fail(WRONG_USE, "messages of at most 256 MiB");
 }

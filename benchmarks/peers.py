@@ -56,7 +56,7 @@ PEERS = {
         OWN,
         Peer(
             name="own-plain",
-            title="trio-websock, plain functions",
+            title="trio-websock (sync)",
             family="own",
             module="own",
             arguments=("--plain",),
