@@ -32,7 +32,7 @@ from trio_websock import (
 )
 from trio_websock.testing.scripted_peer import ScriptedPeer, close, text
 
-PATIENCE = 60  # seconds until a test gives up; a fail-safe, never part of a verdict
+PATIENCE = 30  # seconds until a test gives up; a fail-safe, never part of a verdict
 STILL = 10  # looks in a row at which nothing has moved
 MAX_UNSENT_SIZE = 64 * 1024  # bytes that callbacks queue before they have to wait for the peer
 HEADS_SIZE = 8 * 1024  # of the frames in so many bytes, at most

@@ -38,7 +38,7 @@ from trio_websock.hosts.wire import StreamWire
 from trio_websock.testing.memory_listener import open_memory_streams
 from trio_websock.testing.scripted_peer import ScriptedPeer, binary, close, text
 
-PATIENCE = 60  # seconds until a test gives up; a fail-safe, never part of a verdict
+PATIENCE = 30  # seconds until a test gives up; a fail-safe, never part of a verdict
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 Client = trio.SSLStream[trio.SocketStream]
@@ -331,7 +331,7 @@ async def read_until(process: trio.Process, wanted: bytes) -> bytes:
 
 @needs_openssl
 async def test_a_renegotiation_is_refused_at_once(place: Place, nursery: trio.Nursery) -> None:
-    await place.serve()
+    await place.serve(handshake_timeout=1000)
     process = await open_s_client(nursery, place.server.port, "-tls1_2")
     assert process.stdin is not None
     await read_until(process, b"Verify return code")
