@@ -117,7 +117,7 @@ def resolve(name: str) -> str:
     parts = name.split(".")[1:]
     while parts:
         path = PACKAGE.joinpath(*parts)
-        if path.with_suffix(".py").exists():
+        if path.with_suffix(".py").exists() or path.with_suffix(".pyi").exists():  # the latter: a compiled module
             return ".".join(parts)
         if (path / "__init__.py").exists():
             return ".".join([*parts, "__init__"])

@@ -4,4 +4,11 @@
 ``deflate`` are the extension, what is agreed on and its streams; ``assembly`` makes messages of fragments and keeps
 their limits; ``machine`` owns the state of one connection and is what a host drives. ``upgrade`` judges the HTTP
 request that comes before all that.
+
+What runs for every message, the mask (``masking``) and the scan of a buffer for whole messages (``scanning``), has a
+compiled twin; ``twins`` chooses. ``COMPILED`` tells which are in use.
 """
+
+from .twins import COMPILED
+
+__all__ = ["COMPILED"]

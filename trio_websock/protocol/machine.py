@@ -7,8 +7,8 @@ to close and to give up is decided by whoever drives it.
 
 # Theory of operation.
 #
-# What has arrived lies in one buffer with a position in it. next_batch() walks over it in two modes: a whole,
-# unfragmented, plain data frame, as nearly every frame is, is taken in a few lines; everything else goes through
+# What has arrived lies in one buffer with a position in it. next_batch() walks over it in two modes: whole,
+# unfragmented, plain data frames, as nearly every frame is, are taken by parse_messages(); everything else goes through
 # parse_head() and the assembler, payload by piece as it arrives, so that faults show as early as the RFC lets them
 # and no byte is looked at twice. Between two calls the buffer holds less than one head, or less than one control
 # frame, or what the limit of the batch left.
@@ -45,7 +45,8 @@ from .frames import (
     serialize_head,
 )
 from .keys import new_masking_key
-from .masking import apply_mask
+from .scanning import LONGEST
+from .twins import apply_mask, parse_messages
 
 if TYPE_CHECKING:
     from .deflate import PerMessageDeflate
@@ -53,11 +54,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "Machine", "PeerClose", "Role"]
 
-_LENGTH_16 = 126  # two bytes of length follow, RFC 6455 §5.2
-_MAX_FAST = 0xFFFF  # the longest payload with two bytes of length
-_NEVER = _MAX_FAST + 1
-_WHOLE_BINARY = FIN | Opcode.BINARY
-_WHOLE_DATA = frozenset((FIN | Opcode.TEXT, _WHOLE_BINARY))
+_WHOLE_DATA = frozenset((FIN | Opcode.TEXT, FIN | Opcode.BINARY))
 
 # A peer that pings without reading must not fill our memory: beyond this many waiting pongs only the newest ping
 # is answered, as RFC 6455 §5.5.3 allows. Well above what a peer that reads can have waiting.
@@ -96,13 +93,11 @@ class Machine:
         "_cut_short",
         "_deflate",
         "_expects_mask",
-        "_head_size",
         "_inflated",
         "_key",
         "_last",
         "_last_pong",
-        "_mask_bit",
-        "_max_fast",
+        "_longest",
         "_output",
         "_position",
         "_remaining",
@@ -124,10 +119,8 @@ class Machine:
         self._allows_rsv1 = deflate is not None
         self._assembler = Assembler(limits, deflate)
         self._utf8_errors = "strict" if limits.validate_utf8 else "surrogateescape"
-        # What the fast mode needs: the MASK bit expected, the size of the smallest head, the longest payload to take.
-        self._mask_bit, self._head_size = (0x80, 6) if self._expects_mask else (0, 2)
-        sizes = (_MAX_FAST, limits.max_message_size, limits.max_frame_size)
-        self._max_fast = min(size for size in sizes if size is not None)
+        sizes = (LONGEST, limits.max_message_size, limits.max_frame_size)
+        self._longest = min(size for size in sizes if size is not None)  # that the fast mode may take
         self._buffer = b""
         self._position = 0
         self._cut_short = False
@@ -182,28 +175,18 @@ class Machine:
         return self._cut_short and bool(self._buffer)
 
     def _parse(self, batch: list[Incoming], max_messages: int) -> None:
-        assembler, buffer, position = self._assembler, self._buffer, self._position
-        size, head_size, mask_bit, max_fast = len(buffer), self._head_size, self._mask_bit, self._max_fast
+        assembler, buffer = self._assembler, self._buffer
         while len(batch) < max_messages:
-            start = position + head_size
-            # The fast mode: no message is open, and the whole of one has arrived, plain and in one frame.
-            if start <= size and not assembler.in_message:
-                first = buffer[position]
-                length = buffer[position + 1] ^ mask_bit
-                shortest = 0
-                if length == _LENGTH_16:
-                    shortest, start = _LENGTH_16, start + 2
-                    length = int.from_bytes(buffer[position + 2 : position + 4], "big")
-                elif length > _LENGTH_16:  # eight bytes of length, or the wrong MASK bit
-                    shortest = _NEVER
-                end = start + length
-                if shortest <= length <= max_fast and end <= size and first in _WHOLE_DATA:
-                    payload = buffer[start:end]
-                    if mask_bit:
-                        payload = apply_mask(payload, buffer[start - 4 : start])
-                    batch.append(payload if first == _WHOLE_BINARY else payload.decode("utf-8", self._utf8_errors))
-                    self._position = position = end
-                    continue
+            position = self._position
+            # The fast mode: no message is open, and the whole of some have arrived, plain and in one frame each.
+            if not assembler.in_message:
+                errors = self._utf8_errors
+                position = parse_messages(
+                    buffer, position, self._expects_mask, self._longest, errors, batch, max_messages
+                )
+                self._position = position
+                if position == len(buffer) or len(batch) >= max_messages:
+                    return
             # The thorough mode: everything else.
             position = self._parse_any(buffer, position, batch)
             if position == self._position or self.finished:

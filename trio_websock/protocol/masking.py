@@ -19,15 +19,20 @@ _TABLES = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
 _from_bytes = int.from_bytes  # this runs for every frame: one lookup less
 
 
-def apply_mask(data: bytes, key: bytes) -> bytes:
+def apply_mask(data: bytes, key: bytes, /) -> bytes:
     """``data`` with octet ``i`` replaced by its exclusive-or with octet ``i % 4`` of ``key``.
 
     Args:
         data: a payload, or a piece of one that starts at a multiple of four.
         key: four bytes; rotate it for a piece that starts elsewhere.
 
+    Raises:
+        ValueError: a key of another length.
+
     Source: RFC 6455 §5.3.
     """
+    if len(key) != 4:
+        raise ValueError(f"a key of {len(key)} bytes came: expected 4")
     size = len(data)
     if size <= _INTEGER_SIZE:
         repeated = _from_bytes((key * (size // 4 + 1))[:size], "little")
