@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from trio_websock import Response, cli
+from trio_websock.protocol import COMPILED
 
 APPLICATION = """
 import sys, time
@@ -274,4 +275,6 @@ def test_the_help_shows_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.main(["--version"])
-    assert capsys.readouterr().out.startswith("trio_websock ")
+    out = capsys.readouterr().out
+    assert out.startswith("trio_websock ")
+    assert ("compiled codec" if COMPILED else "pure Python codec") in out

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, cast, final
 from .behaviour.handler import bind_handler, is_handler
 from .errors import OptionError
 from .options import ServerKeywords, split_keywords
+from .protocol import COMPILED
 from .server import Server
 from .server.running import run_announced
 
@@ -257,7 +258,8 @@ _ORIGIN_HELP = "who may connect from a browser: same, any, or https://example.co
 
 
 def _version() -> str:
+    twins = "compiled codec" if COMPILED else "pure Python codec"
     try:
-        return importlib.metadata.version("trio-websock")
+        return f"{importlib.metadata.version('trio-websock')} ({twins})"
     except importlib.metadata.PackageNotFoundError:  # run from a source tree
-        return "(not installed)"
+        return f"(not installed) ({twins})"
