@@ -1,0 +1,233 @@
+"""From a URL to an open WebSocket: TCP, TLS, Unix sockets, given streams, refusals and redirects, on our own server."""
+
+from __future__ import annotations
+
+import ssl
+from functools import partial
+
+import pytest
+import trio
+import trustme
+
+from trio_websock import (
+    ConnectFailed,
+    ConnectionClosed,
+    HandshakeError,
+    Ok,
+    Push,
+    Response,
+    UpgradeRejected,
+    open_websocket,
+    serve,
+    upgrade,
+)
+
+
+class Echo:
+    def init(self, args):
+        return Ok(args)
+
+    def handle_in(self, message, args):
+        return Push(message if message != "args" else f"{args}", args)
+
+
+def app(request):
+    """Upgrades, and tells what it was asked; refuses and redirects by path."""
+    match request.path:
+        case "/refuse":
+            return Response(403, "not you", headers={"X-Why": "because"})
+        case "/redirect" | "/here" | "/there":
+            return Response(302, headers={"Location": request.query["to"]})
+        case "/lost":
+            return Response(302)
+        case "/loop":
+            return Response(307, headers={"Location": "/loop"})
+    headers = request.headers
+    told = {name: headers.get(name) for name in ("authorization", "cookie", "host", "x-mine")}
+    return upgrade(Echo, told, subprotocols=["b", "a"])
+
+
+@pytest.fixture
+async def server(nursery):
+    return await nursery.start(partial(serve, app, port=0, compress=True))
+
+
+@pytest.fixture
+def url(server):
+    return f"ws://127.0.0.1:{server.port}"
+
+
+async def ask(url, message="args", **options):
+    """What the echo says."""
+    async with open_websocket(url, **options) as websocket:
+        await websocket.send(message)
+        return await websocket.receive()
+
+
+async def test_a_name_or_address_and_a_port_are_enough(url):
+    assert await ask(url, "hello") == "hello"
+
+
+async def test_compression_is_agreed_on(url):
+    async with open_websocket(url, compress=True) as websocket:
+        assert "permessage-deflate" in websocket.response.headers["sec-websocket-extensions"]
+        for _ in range(3):
+            await websocket.send("x" * 100_000)
+            assert await websocket.receive() == "x" * 100_000
+
+
+async def test_the_server_chooses_the_subprotocol(url):
+    async with open_websocket(url, subprotocols=["a", "b"]) as websocket:
+        assert websocket.subprotocol == "b"
+
+
+async def test_headers_are_sent(url):
+    assert "'x-mine': 'yes'" in await ask(url, headers={"X-Mine": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "authorization", "value"),
+    [
+        ("", ("me", "pw"), "Basic bWU6cHc="),
+        ("", "token", "Bearer token"),
+        ("me:pw@", None, "Basic bWU6cHc="),
+        ("me:pw@", "token", "Bearer token"),
+    ],
+)
+async def test_authorization_is_sent(url, userinfo, authorization, value):
+    told = await ask(url.replace("//", f"//{userinfo}"), authorization=authorization)
+    assert f"'authorization': '{value}'" in told
+
+
+async def test_a_unix_socket_takes_the_place_of_host_and_port(nursery, tmp_path):
+    path = tmp_path / "socket"
+    await nursery.start(partial(serve, app, path=path))
+    assert "'host': 'example.com'" in await ask("ws://example.com/", path=path)
+
+
+async def test_a_given_socket_stream_is_used(server):
+    stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+    assert "'host': 'example.com'" in await ask("ws://example.com/", stream=stream)
+
+
+async def test_a_limit_holds(url):
+    with pytest.raises(ConnectionClosed) as caught:
+        await ask(url, "x" * 101, max_message_size=100)
+    assert caught.value.code == 1009
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+async def tls_port(nursery, authority):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    return (await nursery.start(partial(serve, app, port=0, ssl_context=context))).port
+
+
+@pytest.fixture
+def trusting(authority):
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+async def test_tls_with_a_name_that_is_certified(tls_port, trusting):
+    assert await ask(f"wss://localhost:{tls_port}", "hello", ssl_context=trusting) == "hello"
+
+
+async def test_tls_over_a_given_stream(tls_port, trusting):
+    stream = await trio.open_tcp_stream("localhost", tls_port)
+    assert await ask("wss://localhost/", "hello", ssl_context=trusting, stream=stream) == "hello"
+
+
+async def test_another_name_than_the_certified_is_no_connection(tls_port, trusting):
+    with pytest.raises(ConnectFailed, match="TLS"):
+        await ask(f"wss://127.0.0.1:{tls_port}", ssl_context=trusting)
+
+
+async def test_by_default_only_what_the_system_trusts_is_trusted(tls_port):
+    with pytest.raises(ConnectFailed, match="TLS"):
+        await ask(f"wss://localhost:{tls_port}")
+
+
+async def test_plain_text_to_a_server_of_tls_is_an_error(tls_port):
+    with pytest.raises((ConnectFailed, HandshakeError)):
+        await ask(f"ws://localhost:{tls_port}")
+
+
+async def test_tls_to_a_server_of_plain_text_is_no_connection(server):
+    with pytest.raises(ConnectFailed):
+        await ask(f"wss://127.0.0.1:{server.port}")
+
+
+# Refusals
+
+
+async def test_a_refusal_carries_the_response(url):
+    with pytest.raises(UpgradeRejected) as caught:
+        await ask(f"{url}/refuse")
+    response = caught.value.response
+    assert (response.status, response.body, response.headers["x-why"]) == (403, b"not you", "because")
+
+
+async def test_nobody_listens():
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    port = listener.socket.getsockname()[1]
+    await listener.aclose()
+    with pytest.raises(ConnectFailed) as caught:
+        await ask(f"ws://127.0.0.1:{port}")
+    assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_a_path_without_a_socket_is_no_connection(tmp_path):
+    with pytest.raises(ConnectFailed):
+        await ask("ws://h/", path=tmp_path / "nothing")
+
+
+# Redirects
+
+
+@pytest.mark.parametrize("to", ["/", "http://localhost:{port}/", "ws://localhost:{port}/x"])
+async def test_a_redirect_is_followed(url, server, to):
+    assert await ask(f"{url}/redirect?to={to.format(port=server.port)}", "hello") == "hello"
+
+
+async def test_secrets_follow_to_the_same_origin_only(url, server):
+    secrets = {"authorization": "token", "headers": {"Cookie": "secret", "X-Mine": "yes"}}
+    assert "Bearer token" in await ask(f"{url}/redirect?to=/", **secrets)
+    told = await ask(f"{url}/redirect?to=ws://localhost:{server.port}/", **secrets)
+    assert "'authorization': None, 'cookie': None" in told
+    assert "'x-mine': 'yes'" in told
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "words"),
+    [
+        ("/loop", {}, "307"),
+        ("/redirect?to=/", {"max_redirects": 0}, "302"),
+        ("/redirect?to=ftp://h/", {}, "no WebSocket"),
+        ("/lost", {}, "expected a Location"),
+    ],
+)
+async def test_a_redirect_that_is_not_followed_is_a_rejection(url, path, options, words):
+    with pytest.raises(UpgradeRejected, match=words):
+        await ask(url + path, **options)
+
+
+async def test_over_a_given_stream_no_redirect_is_followed(server):
+    stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+    with pytest.raises(UpgradeRejected, match="stream"):
+        await ask("ws://h/redirect?to=/", stream=stream)
+
+
+async def test_a_redirect_does_not_lead_out_of_tls(tls_port, trusting, server):
+    to = f"ws://127.0.0.1:{server.port}/"
+    with pytest.raises(UpgradeRejected, match="plain text"):
+        await ask(f"wss://localhost:{tls_port}/redirect?to={to}", ssl_context=trusting)

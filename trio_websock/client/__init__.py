@@ -1,0 +1,20 @@
+"""The other end: a WebSocket to use, over whatever reaches a server."""
+
+from __future__ import annotations
+
+from .failures import ConnectFailed, ConnectionClosed, HandshakeError, UpgradeRejected
+from .opening import open_websocket
+from .options import ClientOptions
+from .response import HandshakeResponse
+from .websocket import WebSocket
+
+__all__ = [
+    "ClientOptions",
+    "ConnectFailed",
+    "ConnectionClosed",
+    "HandshakeError",
+    "HandshakeResponse",
+    "UpgradeRejected",
+    "WebSocket",
+    "open_websocket",
+]

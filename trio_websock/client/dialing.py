@@ -1,0 +1,152 @@
+"""From a URL to an open WebSocket: names, TCP, TLS, the handshake, redirects.
+
+In: a URL and the options. Out: a transport, or an error that says which step failed. Nothing stays open behind an
+error or a cancellation. Runs no callback and reads no message.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from functools import cache
+from typing import NamedTuple, final
+
+import trio
+
+from ..errors import ConnectionLost, OptionError
+from ..hosts.stream import StreamTransport
+from ..hosts.tls import TlsWire
+from ..hosts.wire import Wire, wire_for
+from ..options import Options
+from ..protocol.deflate import PerMessageDeflate
+from ..protocol.machine import Limits, Machine, Role
+from ..request import Headers, Request
+from .address import Address, parse_url, resolve_redirect
+from .failures import ConnectFailed, UpgradeRejected
+from .handshake import Agreement, authorize, check_response, new_request, serialize_request
+from .options import ClientOptions
+from .response import HandshakeResponse, receive_response
+
+__all__ = ["Opened", "open_transport"]
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
+@final
+class Opened(NamedTuple):
+    """An open WebSocket, and how it came about."""
+
+    transport: StreamTransport
+    request: Request
+    response: HandshakeResponse
+
+
+async def open_transport(url: str, client: ClientOptions, options: Options) -> Opened:
+    """Connect and shake hands, within ``connect_timeout`` seconds.
+
+    Raises:
+        OptionError: this is not the URL of a WebSocket.
+        ConnectFailed: there is no connection, or not in time.
+        UpgradeRejected: the server answered with something else than 101.
+        HandshakeError: its 101 is not what RFC 6455 expects.
+
+    Checkpoint: always. Cancelled: what was open is dropped.
+    """
+    address = parse_url(url)
+    with trio.move_on_after(client.connect_timeout):
+        return await _follow(address, client, options)
+    raise ConnectFailed(f"no WebSocket with {address.url} within {client.connect_timeout:g} seconds")
+
+
+async def _follow(first: Address, client: ClientOptions, options: Options) -> Opened:
+    address = first
+    for followed in range(client.max_redirects + 1):
+        request = _request_for(address, first, client, options)
+        try:
+            return await _dial(address, request, client, options)
+        except UpgradeRejected as exc:
+            if exc.response.status not in _REDIRECTS or followed == client.max_redirects:
+                raise
+            address = _next_address(address, exc.response, client)
+    raise AssertionError("the last round returns or raises")
+
+
+def _request_for(address: Address, first: Address, client: ClientOptions, options: Options) -> Request:
+    """The request for ``address``; what the application wrote for another host than this stays with that."""
+    if not address.shares_origin(first):
+        kept = [
+            pair
+            for pair in Headers(client.headers).pairs()
+            if pair[0].lower() not in ("authorization", "cookie", "host")
+        ]
+        return new_request(address, ClientOptions(headers=kept), options, None)
+    given = client.authorization or first.credentials
+    return new_request(address, client, options, authorize(given))
+
+
+def _next_address(address: Address, response: HandshakeResponse, client: ClientOptions) -> Address:
+    if client.stream is not None or client.path is not None:
+        raise UpgradeRejected(response, "over a given stream or path redirects are not followed")
+    location = response.headers.get("location")
+    if location is None:
+        raise UpgradeRejected(response, "expected a Location")
+    try:
+        target = resolve_redirect(address, location)
+    except (OptionError, ValueError) as exc:
+        raise UpgradeRejected(response, f"its Location leads to no WebSocket ({exc})") from exc
+    if address.is_secure and not target.is_secure:
+        raise UpgradeRejected(response, "its Location leads from TLS to plain text")
+    return target
+
+
+async def _dial(address: Address, request: Request, client: ClientOptions, options: Options) -> Opened:
+    try:
+        wire = await _open_wire(address, client)
+    except (OSError, UnicodeError) as exc:
+        raise ConnectFailed(f"no connection with {address.url}: {exc}") from exc
+    try:
+        if address.is_secure:
+            wire = await _agree_on_keys(wire, address, client.ssl_context)
+        await wire.send_all([serialize_request(request)])
+        response, leftover = await receive_response(wire)
+        agreement = check_response(request, response, options)
+    except ConnectionLost as exc:
+        wire.abort()
+        raise ConnectFailed(f"no connection with {address.url}: {exc}") from exc
+    except BaseException:
+        wire.abort()
+        raise
+    return Opened(_transport_over(wire, agreement, options, leftover), request, response)
+
+
+async def _open_wire(address: Address, client: ClientOptions) -> Wire:
+    if client.stream is not None:
+        return wire_for(client.stream)
+    if client.path is not None:
+        return wire_for(await trio.open_unix_socket(os.fspath(client.path)))
+    return wire_for(await trio.open_tcp_stream(address.host, address.port))
+
+
+async def _agree_on_keys(wire: Wire, address: Address, context: ssl.SSLContext | None) -> Wire:
+    tls = TlsWire(wire, context or _system_context(), server_side=False, server_hostname=address.host)
+    await tls.handshake()
+    return tls
+
+
+@cache
+def _system_context() -> ssl.SSLContext:
+    # Reading the system's certificates takes longer than all the rest.
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _transport_over(wire: Wire, agreement: Agreement, options: Options, leftover: bytes) -> StreamTransport:
+    limits = Limits(
+        max_message_size=options.max_message_size,
+        max_frame_size=options.max_frame_size,
+        max_empty_fragments=options.max_empty_fragments,
+        validate_utf8=options.validate_utf8,
+    )
+    deflate = None if agreement.deflate is None else PerMessageDeflate(agreement.deflate, Role.CLIENT)
+    return StreamTransport(wire, Machine(Role.CLIENT, limits, deflate), agreement.subprotocol, leftover)

@@ -1,0 +1,84 @@
+"""What a client may be told instead of a message: it could not connect, was not upgraded, or is closed.
+
+In: the facts. Out: errors below the library's own two kinds, the peer's fault and nobody's. Knows nothing of how
+the facts came about.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from ..errors import RemoteError, TransportError, describe
+
+if TYPE_CHECKING:
+    from .response import HandshakeResponse
+
+__all__ = ["ClosedBy", "ConnectFailed", "ConnectionClosed", "HandshakeError", "UpgradeRejected"]
+
+ClosedBy: TypeAlias = Literal["us", "peer", "nobody"]
+"""Whose close frame came first; ``"nobody"``: the connection was lost."""
+
+
+class ConnectFailed(TransportError):
+    """There is no connection: no such host, nobody listens, TLS failed, the stream ended, or it took too long.
+
+    What happened underneath is its ``__cause__``, if anything did.
+    """
+
+
+class HandshakeError(RemoteError):
+    """The server answered the opening handshake with something that RFC 6455 does not allow.
+
+    Args:
+        message: what came and what was expected.
+        section: the clause that was broken.
+        response: the answer, as far as it was HTTP.
+    """
+
+    def __init__(self, message: str, section: str, response: HandshakeResponse | None = None) -> None:
+        super().__init__(message, section)
+        self.response = response
+
+
+class UpgradeRejected(HandshakeError):
+    """The server answered with something else than 101: an error, a login page, a redirect that was not followed.
+
+    Args:
+        response: the whole answer.
+        note: why it was not followed, for a redirect.
+    """
+
+    response: HandshakeResponse
+
+    def __init__(self, response: HandshakeResponse, note: str = "") -> None:
+        words = f"the server answered {response.status} {response.reason}".rstrip()
+        super().__init__(f"{words}: {note or 'expected 101'}", "RFC 6455 §4.1", response)
+        self.note = note
+
+
+class ConnectionClosed(TransportError):
+    """The connection is closed, or was lost, and there is nothing more to receive.
+
+    What broke it is its ``__cause__``: a ``RemoteError`` of the peer, ``ConnectionLost`` or ``WriteTimeout``.
+
+    Args:
+        code: of the close frame that came first; ``None`` if it was empty, or if there was none.
+        text: of that close frame.
+        closed_by: ``"us"``, ``"peer"`` or ``"nobody"``.
+    """
+
+    def __init__(self, code: int | None, text: str, closed_by: ClosedBy) -> None:
+        words = "the connection was lost" if closed_by == "nobody" else f"closed by {closed_by}"
+        if code is not None:
+            words += f" with {code}"
+        super().__init__(f"{words}: {describe(text)}" if text else words)
+        self.code = code
+        self.text = text
+        self.closed_by: ClosedBy = closed_by
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it ended without a fault: we closed it, or the server did with 1000, 1001 or an empty close frame."""
+        if self.closed_by == "us":
+            return self.__cause__ is None
+        return self.closed_by == "peer" and self.code in (None, 1000, 1001)

@@ -1,0 +1,70 @@
+"""``open_websocket``: a block of code with a WebSocket in its hands.
+
+In: a URL, options, and the body of an ``async with``. Out: what the body raised, as it is. The connection's tasks live
+in a nursery around the body, and nothing of that nursery shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Unpack
+
+import trio
+
+from .dialing import open_transport
+from .options import ClientKeywords, split_client_keywords
+from .websocket import WebSocket
+
+__all__ = ["open_websocket"]
+
+
+@asynccontextmanager
+async def open_websocket(url: str, **options: Unpack[ClientKeywords]) -> AsyncIterator[WebSocket]:
+    """Connect for the time of a block, which gets the open WebSocket.
+
+    Leaving the block closes the connection with 1000, or with 1011 if an exception leaves it, and waits for the
+    server at most ``close_timeout`` seconds; once cancelled, it closes with 1001 and waits for nobody.
+
+    Args:
+        url: begins with ``ws://`` or ``wss://``; a user and password in it are sent as Basic authorization.
+        options: see :class:`ClientOptions` and :class:`Options`; those of a server's or a handler's side are refused.
+            Unlike on a server ``timeout`` is ``math.inf``, and ``ping_interval`` 20 seconds.
+
+    Raises:
+        TypeError: an option that does not exist.
+        OptionError: an option, or a URL, that is not allowed.
+        ConnectFailed: there is no connection, or not within ``connect_timeout``.
+        UpgradeRejected: the server answered with something else than 101; it carries the response.
+        HandshakeError: the server's 101 is not what RFC 6455 expects.
+
+    What the block raises comes out as it is.
+
+    Checkpoint: always. Cancelled: while it connects, what was open is dropped.
+    """
+    client, connection = split_client_keywords(options, ClientKeywords)
+    websocket = WebSocket(await open_transport(url, client, connection), connection)
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            websocket._start(nursery)
+            try:
+                yield websocket
+            except BaseException as exc:
+                failure = exc
+            failure = await websocket._leave(failure)
+    except BaseExceptionGroup as group:
+        failure = _unwrapped(group, failure)
+    if failure is not None:
+        raise failure
+
+
+def _unwrapped(group: BaseExceptionGroup[BaseException], failure: BaseException | None) -> BaseException:
+    """What goes on: a fault of the tasks around the body, what the body raised, or a cancellation, in this order."""
+    cancelled, faults = group.split(trio.Cancelled)
+    if faults is None and failure is not None:
+        return failure
+    exc: BaseException = faults or cancelled or group
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    return exc

@@ -1,0 +1,138 @@
+"""Every option of a client beside those of a connection: name, unit, default, and what is allowed.
+
+In: keywords of ``open_websocket`` and ``connect``. Out: frozen dataclasses whose values have all been checked.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import ssl
+from dataclasses import dataclass, fields
+from typing import Any, TypedDict
+
+import trio
+
+from ..errors import OptionError
+from ..options import Deflate, Options, check_names
+from ..request import HeaderInput, Headers
+
+__all__ = ["ClientKeywords", "ClientOptions", "HandlerKeywords", "split_client_keywords"]
+
+# RFC 9110 §5.1 and §5.5: what a name and a value are made of. A line break would begin a header of somebody else's.
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_OURS = frozenset({"connection", "content-length", "transfer-encoding", "upgrade"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions:
+    """How a client reaches its server; keywords of ``open_websocket`` and ``connect``.
+
+    Args:
+        headers: further headers of the request, a mapping or a list of pairs; ``Host`` may be replaced.
+        authorization: ``(user, password)`` for Basic, or a token for Bearer; wins over what the URL says.
+        ssl_context: for ``wss``; ``None`` trusts what the system trusts.
+        path: a Unix socket to connect to, instead of the URL's host and port.
+        stream: a connection that is open already; owned from now on.
+        connect_timeout: seconds for everything up to the open WebSocket: names, TCP, TLS, redirects, the answer.
+        max_redirects: answers with a new place that are followed; 0 follows none.
+    """
+
+    headers: HeaderInput = ()
+    authorization: tuple[str, str] | str | None = None
+    ssl_context: ssl.SSLContext | None = None
+    path: str | os.PathLike[str] | None = None
+    stream: trio.abc.Stream | None = None
+    connect_timeout: float = 10
+    max_redirects: int = 5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "headers", _checked_headers(self.headers))
+        _check_authorization(self.authorization)
+        if self.ssl_context is not None and not isinstance(self.ssl_context, ssl.SSLContext):
+            raise OptionError("ssl_context", self.ssl_context, "an ssl.SSLContext or None")
+        if self.stream is not None and not isinstance(self.stream, trio.abc.Stream):
+            raise OptionError("stream", self.stream, "a trio.abc.Stream or None")
+        if self.stream is not None and self.path is not None:
+            raise TypeError("a client connects to a path or over a stream, not both")
+        seconds = self.connect_timeout
+        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds > 0:
+            raise OptionError("connect_timeout", seconds, "a positive number of seconds (math.inf for no limit)")
+        count = self.max_redirects
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+            raise OptionError("max_redirects", count, "zero or a positive integer")
+
+
+class ClientKeywords(TypedDict, total=False):
+    """The keywords of :class:`ClientOptions`, and those of :class:`Options` that mean something to a client."""
+
+    headers: HeaderInput
+    authorization: tuple[str, str] | str | None
+    ssl_context: ssl.SSLContext | None
+    path: str | os.PathLike[str] | None
+    stream: trio.abc.Stream | None
+    connect_timeout: float
+    max_redirects: int
+    timeout: float
+    compress: bool | Deflate
+    max_message_size: int | None
+    max_frame_size: int | None
+    max_empty_fragments: int
+    validate_utf8: bool
+    read_ahead_messages: int
+    read_ahead_size: int
+    ping_interval: float | None
+    ping_timeout: float
+    write_timeout: float
+    close_timeout: float
+    subprotocols: list[str] | tuple[str, ...]
+    require_subprotocol: bool
+
+
+class HandlerKeywords(ClientKeywords, total=False):
+    """The keywords of a client that runs a handler: those of ``connect``."""
+
+    mailbox_size: int
+    terminate_timeout: float
+    cancel_on_disconnect: bool
+
+
+_CLIENT_NAMES = frozenset(field.name for field in fields(ClientOptions))
+
+# A server is silent whenever it has nothing to say, so that silence alone ends nothing; and only by asking does one
+# learn that it has vanished.
+_DEFAULTS: dict[str, Any] = {"timeout": math.inf, "ping_interval": 20}
+
+
+def split_client_keywords(keywords: ClientKeywords, known: type[ClientKeywords]) -> tuple[ClientOptions, Options]:
+    """The two halves of a client's keywords; names that ``known`` does not have are a ``TypeError``."""
+    check_names(keywords, frozenset(known.__annotations__))
+    given: dict[str, Any] = dict(keywords)
+    client = {name: value for name, value in given.items() if name in _CLIENT_NAMES}
+    connection = {name: value for name, value in given.items() if name not in _CLIENT_NAMES}
+    return ClientOptions(**client), Options(**(_DEFAULTS | connection))
+
+
+def _checked_headers(given: HeaderInput) -> Headers:
+    headers = Headers(given)
+    for name, value in headers.pairs():
+        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise OptionError("headers", (name, value), "names and values that HTTP allows (RFC 9110 §5)")
+        if name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
+            raise OptionError("headers", (name, value), "headers that are not the handshake's own")
+    return headers
+
+
+def _check_authorization(given: object) -> None:
+    if given is None:
+        return
+    expected = "(user, password) or a token"
+    parts = (given,) if isinstance(given, str) else given
+    if not isinstance(parts, tuple) or not all(isinstance(part, str) for part in parts) or len(parts) > 2:
+        raise OptionError("authorization", type(given), expected)  # not the value: it is a secret
+    if parts is given and (len(parts) != 2 or ":" in parts[0]):
+        raise OptionError("authorization", type(given), f"{expected}; a user has no colon (RFC 7617 §2)")
+    if isinstance(given, str) and not re.fullmatch(r"[\x21-\x7e]+", given):
+        raise OptionError("authorization", type(given), "a token of printable ASCII characters")

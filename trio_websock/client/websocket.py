@@ -1,0 +1,492 @@
+"""A WebSocket in the hands of a client: what the body of ``open_websocket`` sends and receives with.
+
+In: an open transport. Out: messages, in the order they arrived, and at the end how it ended.
+
+1. One task reads, from the beginning to the end: pings are answered and the server's close is noticed while nobody
+   receives. What is read ahead is bounded; beyond it TCP pushes back.
+2. What is sent goes through the runtime's writer: a message is queued in one step, and its frame leaves whole or the
+   connection is dropped, whoever is cancelled.
+3. Whichever side closes first, the ending is noted once, the reader goes on to the end of the stream, and a watchdog
+   drops what has not ended within ``close_timeout``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple, final
+
+import trio
+
+from ..behaviour.reasons import Close, Error, Normal, Reason, Remote, Timeout, close_for
+from ..codes import CloseCode, Opcode, is_sendable
+from ..connection import Connection
+from ..errors import ConnectionLost, MessageError, RemoteError, describe
+from ..idle import IdleClock
+from ..keepalive import Keepalive
+from ..messages import Message, Outgoing, Payload, Ping, Pong, encode_message
+from ..options import Options
+from ..request import Request
+from ..transport import Arrival
+from ..writer import Writer
+from .dialing import Opened
+from .failures import ClosedBy, ConnectionClosed
+from .response import HandshakeResponse
+
+__all__ = ["WebSocket"]
+
+FAULT_DRAIN_TIMEOUT = 1.0  # seconds for a server that broke the protocol to take our close frame
+MAX_CLOSE_TEXT = 123  # bytes; RFC 6455 §5.5.1
+MAX_SENDS = 16  # messages sent in a row before everybody else gets a turn
+
+
+@final
+class _Ending(NamedTuple):
+    """How the connection ended."""
+
+    code: int | None
+    text: str
+    closed_by: ClosedBy
+    cause: BaseException | None = None
+
+    def error(self) -> ConnectionClosed:
+        error = ConnectionClosed(self.code, self.text, self.closed_by)
+        error.__cause__ = self.cause
+        return error
+
+
+@final
+class _SentPing:
+    """A ping whose pong is waited for."""
+
+    __slots__ = ("answered_after", "event", "payload", "sent_at")
+
+    def __init__(self, payload: bytes) -> None:
+        self.payload = payload
+        self.event = trio.Event()
+        self.sent_at = trio.current_time()
+        self.answered_after: float | None = None
+
+
+@final
+class WebSocket:
+    """An open connection to a server; made by ``open_websocket``.
+
+    One task at a time may receive, any number may send. ``async for message in websocket`` receives until the end: it
+    stops when the connection was closed in good order (by us, or by the server with 1000, 1001 or no code), and raises
+    :class:`ConnectionClosed` otherwise.
+
+    Args:
+        opened: owned from now on.
+        options: of this connection.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_ending",
+        "_idle",
+        "_inbox",
+        "_is_drained",
+        "_is_receiving",
+        "_keepalive",
+        "_lifetime",
+        "_nursery",
+        "_opened",
+        "_options",
+        "_over",
+        "_pings",
+        "_sends",
+        "_transport",
+        "_turn",
+        "_writer",
+    )
+
+    def __init__(self, opened: Opened, options: Options) -> None:
+        self._opened = opened
+        self._options = options
+        self._transport = opened.transport
+        self._connection = Connection(opened.transport, options, opened.request)
+        self._inbox = self._connection._inbox
+        self._lifetime = self._connection._lifetime
+        self._writer = Writer(self._transport, options.write_timeout, self._lifetime, self._lose)
+        self._idle = IdleClock(options.timeout)
+        self._keepalive = self._open_keepalive()
+        self._nursery: trio.Nursery | None = None
+        self._ending: _Ending | None = None
+        self._over = trio.Event()
+        self._turn = trio.Lock()
+        self._sends = 0
+        self._pings: deque[_SentPing] = deque()
+        self._is_receiving = False
+        self._is_drained = False
+
+    def _open_keepalive(self) -> Keepalive | None:
+        interval, timeout = self._options.ping_interval, self._options.ping_timeout
+        if interval is None:
+            return None
+        return Keepalive(
+            self._connection, self._transport, self._writer, self._notice_silence, interval=interval, timeout=timeout
+        )
+
+    # What is known.
+
+    @property
+    def request(self) -> Request:
+        """What we asked for."""
+        return self._opened.request
+
+    @property
+    def response(self) -> HandshakeResponse:
+        """The 101 of the server, with its headers."""
+        return self._opened.response
+
+    @property
+    def subprotocol(self) -> str | None:
+        """The subprotocol the server chose."""
+        return self._transport.subprotocol
+
+    @property
+    def peer(self) -> str:
+        """The server's address as text."""
+        return self._transport.peer
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds the last ping took to be answered; ``None`` before the first pong."""
+        return self._connection.latency
+
+    @property
+    def closed(self) -> ConnectionClosed | None:
+        """How the connection ended; ``None`` while messages can be sent. Some may still wait to be received."""
+        return None if self._ending is None else self._ending.error()
+
+    # Receiving.
+
+    async def receive(self) -> str | bytes:
+        """Wait for the next message: ``str`` for text, ``bytes`` for binary.
+
+        Raises:
+            ConnectionClosed: there are no more; what came before the end is received first.
+            trio.BusyResourceError: another task is receiving.
+
+        Checkpoint: cancellation is always seen; others get their turn at least whenever there is nothing to receive.
+        Cancelled: no message is lost.
+        """
+        if self._is_receiving:
+            raise trio.BusyResourceError("another task is receiving from this WebSocket")
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._is_receiving = True
+        try:
+            return await self._next_message()
+        finally:
+            self._is_receiving = False
+
+    async def _next_message(self) -> str | bytes:
+        inbox = self._inbox
+        while not self._is_drained:
+            if not inbox:
+                await inbox.wait_item()
+            if inbox.interruption is None:
+                item = inbox.pop()
+                if type(item) is str or type(item) is bytes:
+                    return item
+            self._is_drained = True
+        assert self._ending is not None
+        raise self._ending.error()
+
+    async def receive_or_none(self) -> str | bytes | None:
+        """As :meth:`receive`, but ``None`` once the connection has ended, however it did; see :attr:`closed`."""
+        try:
+            return await self.receive()
+        except ConnectionClosed:
+            return None
+
+    def __aiter__(self) -> WebSocket:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self.receive()
+        except ConnectionClosed as exc:
+            if exc.is_clean:
+                raise StopAsyncIteration from None
+            raise
+
+    # Sending.
+
+    async def send(self, message: Message) -> None:
+        """Send a message, and wait until the socket has taken all of it.
+
+        Args:
+            message: ``str`` is sent as text, bytes-like as binary; or a ``Text``, ``Binary``, ``Ping`` or ``Pong``.
+
+        Raises:
+            MessageError: it cannot be sent as it is; nothing was.
+            ConnectionClosed: it is too late; also if the connection broke while the message was on its way.
+
+        Checkpoint: cancellation is always seen; others get their turn when the socket is full, and after a few
+            messages in a row.
+        Cancelled: the message goes out whole, or nothing of it does.
+        """
+        await self._send(encode_message(message, self._options.validate_utf8))
+
+    async def try_send(self, message: Message) -> bool:
+        """As :meth:`send`, but says whether the message was sent instead of raising :class:`ConnectionClosed`."""
+        try:
+            await self.send(message)
+        except ConnectionClosed:
+            return False
+        return True
+
+    async def _send(self, outgoing: Outgoing) -> None:
+        await self._take_turn()
+        # Only behind what was sent before: cancelling one send after the other must not pile them up here.
+        while self._transport.unsent_size and self._ending is None:
+            await self._wait_flushed()
+        nursery = self._check_open()
+        self._transport.send_nowait(outgoing)
+        if not self._writer.flush(nursery):
+            await self._wait_flushed()
+            self._check_open()
+
+    async def _take_turn(self) -> None:
+        self._sends += 1
+        if self._sends < MAX_SENDS:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._sends = 0
+            await trio.lowlevel.checkpoint()
+
+    def _check_open(self) -> trio.Nursery:
+        if self._ending is not None:
+            raise self._ending.error()
+        assert self._nursery is not None
+        return self._nursery
+
+    async def _wait_flushed(self) -> None:
+        async with self._turn:  # the writer knows one waiting task
+            if self._nursery is not None and not self._writer.flush(self._nursery):
+                await self._writer.wait_flushed()
+
+    async def ping(self, payload: Payload = None) -> float:
+        """Send a ping and wait for its pong.
+
+        While more messages wait to be received than are read ahead, no pong is seen: have somebody receive.
+
+        Args:
+            payload: at most 125 bytes; ``None`` takes some that no other ping has.
+
+        Returns:
+            The seconds it took.
+
+        Raises:
+            MessageError: the payload is too long.
+            ConnectionClosed: before the pong came.
+
+        Checkpoint: always. Cancelled: only the waiting ends.
+        """
+        outgoing = encode_message(Ping(os.urandom(8) if payload is None else payload))
+        sent = _SentPing(outgoing[1])
+        self._pings.append(sent)
+        try:
+            await self._send(outgoing)
+            await sent.event.wait()
+        finally:
+            if sent in self._pings:
+                self._pings.remove(sent)
+        if sent.answered_after is None:
+            assert self._ending is not None
+            raise self._ending.error()
+        return sent.answered_after
+
+    def _notice_pongs(self, batch: Iterable[Arrival]) -> None:
+        for arrival in batch:
+            if type(arrival) is not Pong or all(sent.payload != arrival.payload for sent in self._pings):
+                continue
+            # RFC 6455 §5.5.3: a pong answers its ping, and every ping before that.
+            is_last = False
+            while not is_last:
+                sent = self._pings.popleft()
+                is_last = sent.payload == arrival.payload
+                sent.answered_after = self._connection.latency = trio.current_time() - sent.sent_at
+                sent.event.set()
+
+    # The end.
+
+    async def close(self, code: int = 1000, text: str = "") -> None:
+        """Close the connection and wait for the server to agree, at most ``close_timeout`` seconds.
+
+        What has arrived and has not been received is dropped. Does nothing if the connection is closed already, but
+        wait for its end.
+
+        Args:
+            code: 1000 to 1003, 1007 to 1014, 3000 to 4999.
+            text: at most 123 bytes as UTF-8.
+
+        Raises:
+            MessageError: a code or text that may not be sent; nothing was.
+
+        Checkpoint: always. Cancelled: only the waiting ends.
+        """
+        close = _checked_close(code, text)
+        if self._ending is None:
+            self._end(_Ending(code, text, "us"), close)
+            self._drop_arrivals()
+        await self._over.wait()
+
+    def _end(self, ending: _Ending, close: Close | None) -> None:
+        """Note how it ends, and bring that about: nothing waits here."""
+        if self._ending is not None:
+            return
+        self._ending = ending
+        self._connection.mark_closing()
+        for sent in self._pings:
+            sent.event.set()
+        nursery = self._nursery
+        if close is not None and nursery is not None:
+            self._transport.send_close_nowait(*close)
+            self._writer.flush(nursery)
+            nursery.start_soon(self._watch_end)
+
+    def _drop_arrivals(self) -> None:
+        self._inbox.close()
+        self._inbox.interrupt(Normal())
+
+    async def _watch_end(self) -> None:
+        """Drop the connection unless the closing handshake is over in time."""
+        await trio.sleep(self._options.close_timeout)
+        self._transport.abort()
+        self._over.set()  # whatever a stream that was given to us makes of being closed
+
+    def _notice_silence(self, timeout: Timeout) -> None:
+        close = close_for(timeout)
+        silence = ConnectionLost(f"nothing came from the server: {timeout.text}")
+        self._end(_Ending(close.code, timeout.text, "us", silence), close)
+        self._inbox.put_arrivals([timeout])
+
+    def _lose(self, reason: Reason) -> None:
+        """The writer has dropped the peer."""
+        self._end(_lost(reason), None)
+        self._drop_arrivals()
+
+    # The reader.
+
+    async def _read(self) -> None:
+        """The reader task, from the handshake to the closed socket."""
+        try:
+            await self._read_all()
+        except Exception as exc:  # of a stream that was given to us and has errors of its own
+            self._lose(Error(exc))
+            self._transport.abort()
+        finally:
+            self._over.set()
+
+    async def _read_all(self) -> None:
+        if self._admit(self._transport.receive_nowait(self._inbox.room)):
+            while not await self._read_while_heard():
+                if self._ending is None and self._idle.has_expired():
+                    self._notice_silence(Timeout())
+        await self._wait_flushed()
+        await self._finish()
+
+    async def _read_while_heard(self) -> bool:
+        """Read until the end, or until nothing has come for too long; whether it is the end."""
+        with self._idle.open_scope():
+            while True:
+                if not self._inbox.room and self._ending is None:
+                    self._idle.pause()
+                    await self._inbox.wait_room()
+                if self._ending is None:
+                    self._idle.resume()
+                else:
+                    self._idle.pause()  # the watchdog has taken over
+                batch = await self._transport.receive(max(self._inbox.room, 1))
+                self._idle.touch()
+                if not self._admit(batch):
+                    return True
+        return False
+
+    def _admit(self, batch: list[Arrival]) -> bool:
+        """Hand on what has arrived; whether more may come."""
+        nursery = self._nursery
+        assert nursery is not None
+        if self._transport.unsent_size:
+            self._writer.flush(nursery)  # the pongs
+        if not batch:
+            return True
+        if self._keepalive is not None:
+            self._keepalive.notice(batch)
+        if self._pings:
+            self._notice_pongs(batch)
+        last = batch[-1]
+        is_end = isinstance(last, (Remote, Error))
+        if is_end:
+            self._notice_end(last)  # type: ignore[arg-type]  # narrowed above
+        self._inbox.put_arrivals([arrival for arrival in batch if type(arrival) not in (Ping, Pong)])
+        return not is_end
+
+    def _notice_end(self, reason: Reason) -> None:
+        if isinstance(reason, Remote):
+            self._end(_Ending(reason.code, reason.text, "peer"), close_for(reason))
+            return
+        cause = reason.cause if isinstance(reason, Error) else None
+        if isinstance(cause, RemoteError):
+            self._end(_Ending(cause.close_code, "", "us", cause), close_for(reason))
+        else:
+            self._end(_lost(reason), None)
+
+    async def _finish(self) -> None:
+        """Close the socket; a server that broke the protocol has a moment to read why."""
+        if self._ending is not None and isinstance(self._ending.cause, RemoteError):
+            self._transport.send_eof_nowait()
+            with trio.move_on_after(min(FAULT_DRAIN_TIMEOUT, self._options.close_timeout)):
+                await self._transport.wait_closed()
+        await self._transport.aclose()
+
+    # For open_websocket.
+
+    def _start(self, nursery: trio.Nursery) -> None:
+        self._nursery = self._connection._nursery = nursery
+        nursery.start_soon(self._read)
+        if self._keepalive is not None:
+            nursery.start_soon(self._keepalive.run)
+
+    async def _leave(self, failure: BaseException | None) -> BaseException | None:
+        """End with the block: in good order if there is time. Returns what has to be raised."""
+        try:
+            if failure is None or isinstance(failure, Exception):
+                await self.close(CloseCode.NORMAL_CLOSURE if failure is None else CloseCode.INTERNAL_ERROR)
+        except trio.Cancelled as exc:
+            failure = failure or exc
+        finally:
+            await self._let_go()
+        return failure
+
+    async def _let_go(self) -> None:
+        """Close at once, waiting for nobody; the close frame goes if the socket takes it."""
+        self._end(_Ending(CloseCode.GOING_AWAY, "", "us"), Close(CloseCode.GOING_AWAY))
+        self._drop_arrivals()
+        self._lifetime.shorten(trio.current_time())
+        if self._transport.unsent_size:
+            self._transport.abort()
+        else:
+            await self._transport.aclose()
+        assert self._nursery is not None
+        self._nursery.cancel_scope.cancel()
+
+
+def _lost(reason: Reason) -> _Ending:
+    cause = reason.cause if isinstance(reason, Error) else None
+    return _Ending(None, "", "nobody", cause if isinstance(cause, BaseException) else None)
+
+
+def _checked_close(code: int, text: str) -> Close:
+    if not isinstance(code, int) or isinstance(code, bool) or not is_sendable(code):
+        raise MessageError(f"close code {describe(code)}: allowed are 1000-1003, 1007-1014 and 3000-4999")
+    opcode, payload = encode_message(text) if isinstance(text, str) else (Opcode.CLOSE, b"")
+    if opcode is not Opcode.TEXT:
+        raise MessageError(f"close text {describe(text)} is not a str")
+    if len(payload) > MAX_CLOSE_TEXT:
+        raise MessageError(f"a close text has at most {MAX_CLOSE_TEXT} bytes, not {len(payload)}")
+    return Close(code, payload)
