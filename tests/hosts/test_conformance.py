@@ -29,6 +29,8 @@ OWN_SERVER = frozenset(
         Capability.ADMISSION,
         Capability.SHUTDOWN,
         Capability.READ_AHEAD,
+        Capability.CONTROL,
+        Capability.CLOSING,
     }
 )
 

@@ -21,6 +21,8 @@ FRAMES = frozenset(
         Capability.FRAMING,
         Capability.PIPELINING,
         Capability.READ_AHEAD,
+        Capability.CONTROL,
+        Capability.CLOSING,
         Capability.HALF_CLOSE,
         Capability.VIRTUAL_TIME,
     }

@@ -12,6 +12,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, final
 
 import trio
@@ -41,11 +42,16 @@ class Capability(enum.Enum):
     HTTP = "answers HTTP itself, by our rulings"
     ADMISSION = "bounds how many clients it serves at once"
     SHUTDOWN = "can be shut down gracefully, by our rulings"
+    CONTROL = "shows pings and pongs to handle_control"
+    CLOSING = "conducts the closing handshake itself, by our rulings"
     READ_AHEAD = "reads while a callback runs"
     EAGER_OUTPUT = "hands output to the socket without waiting for a task's turn"
     RESET = "shows a reset as one, in both directions"
     HALF_CLOSE = "lets a peer end its side of the stream and read on"
     VIRTUAL_TIME = "runs without sockets, in virtual time"
+
+
+NOTHING: Mapping[str, Capability] = MappingProxyType({})
 
 
 class HostedServer(Protocol):
@@ -137,12 +143,21 @@ class Checks:
 
         return add_check
 
-    def add_each(self, cases: Mapping[str, tuple[Any, ...]], *needs: Capability) -> Callable[[Checked], Checked]:
-        """Add the function below as a check for each case: with its arguments, named after both."""
+    def add_each(
+        self, cases: Mapping[str, tuple[Any, ...]], *needs: Capability, also: Mapping[str, Capability] = NOTHING
+    ) -> Callable[[Checked], Checked]:
+        """Add the function below as a check for each case: with its arguments, named after both.
+
+        Args:
+            cases: arguments by name.
+            needs: of every case.
+            also: what single cases need beside that.
+        """
 
         def add_checks(run: Checked) -> Checked:
             for case, arguments in cases.items():
-                self._append(f"{_claim(run)} [{case}]", needs, run, *arguments)
+                needed = (*needs, also[case]) if case in also else needs
+                self._append(f"{_claim(run)} [{case}]", needed, run, *arguments)
             return run
 
         return add_checks

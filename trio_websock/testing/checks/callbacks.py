@@ -28,7 +28,7 @@ from trio_websock import (
 )
 
 from ..scripted_peer import binary, close, frame, ping, pong, text
-from ..stage import Checks, Stage, Witness
+from ..stage import Capability, Checks, Stage, Witness
 from .witnesses import Echo, Noting
 
 __all__ = ["CHECKS"]
@@ -132,7 +132,8 @@ async def handle_in_is_called_once_for(stage: Stage, sent: bytes, message: objec
         "an empty ping": (ping(), Ping(b"")),
         "a pong": (pong(b"p"), Pong(b"p")),
         "an empty pong": (pong(), Pong(b"")),
-    }
+    },
+    Capability.CONTROL,
 )
 async def handle_control_is_called_once_for(stage: Stage, sent: bytes, control: object) -> None:
     async with stage.open(Noting) as peer:
@@ -140,7 +141,7 @@ async def handle_control_is_called_once_for(stage: Stage, sent: bytes, control: 
         await stage.expect_notes(control, Remote(None, ""))
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CONTROL)
 async def handle_control_is_called_between_fragments(stage: Stage) -> None:
     async with stage.open(Noting) as peer:
         await peer.send(frame(0x01, b"a"), ping(b"p"), frame(0x00, b"b"), pong(b"q"), frame(0x80, b"c"))
@@ -155,7 +156,7 @@ async def handle_control_is_never_called_for_a_close(stage: Stage) -> None:
         await stage.expect_notes(Remote(1000, "bye"))
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CONTROL)
 async def the_pong_is_sent_before_handle_control_runs(stage: Stage) -> None:
     class Slow(Witness):
         async def handle_control(self, frame: Any, state: Any) -> Any:
@@ -221,7 +222,7 @@ async def connections_of(stage: Stage, handler: object, first: bytes, second: by
         await other.expect(b"\x81\x01", second)
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CONTROL)
 async def coroutines_do_for_every_callback(stage: Stage) -> None:
     class Slow:
         async def init(self, args: Any) -> Any:

@@ -127,7 +127,7 @@ async def the_peers_close_after_ours_is_found_behind_much_data(stage: Stage) -> 
         await stage.expect_notes("stop", Normal())
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CLOSING)
 async def closes_that_cross_are_sent_once_each(stage: Stage) -> None:
     async with stage.open(Stopper) as peer:
         await peer.send(text("stop"), close(3000))
@@ -142,7 +142,7 @@ async def closes_that_cross_are_sent_once_each(stage: Stage) -> None:
 VALID = (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000, 4999)
 
 
-@CHECKS.add_each({str(code): (code,) for code in VALID})
+@CHECKS.add_each({str(code): (code,) for code in VALID}, Capability.CLOSING)
 async def the_reply_echoes_the_code_without_text(stage: Stage, code: int) -> None:
     async with stage.open(Witness) as peer:
         await peer.send(close(code, "words"))
@@ -160,7 +160,9 @@ async def the_reply_to_an_empty_close_is_empty(stage: Stage) -> None:
         await stage.expect_notes(Remote(None, ""))
 
 
-@CHECKS.add_each({"no text": ("",), "123 bytes": ("x" * 123,), "code points of several bytes": ("Grüße, 10 €",)})
+@CHECKS.add_each(
+    {"no text": ("",), "123 bytes": ("x" * 123,), "code points of several bytes": ("Grüße, 10 €",)}, Capability.CLOSING
+)
 async def terminate_gets_the_text_of_the_peers_close(stage: Stage, words: str) -> None:
     async with stage.open(Witness) as peer:
         await peer.send(close(1000, words))
@@ -168,7 +170,7 @@ async def terminate_gets_the_text_of_the_peers_close(stage: Stage, words: str) -
         await stage.expect_notes(Remote(1000, words))
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CLOSING)
 async def what_was_handled_is_flushed_before_the_reply(stage: Stage) -> None:
     async with stage.open(Echo) as peer:
         await peer.send(text("a"), binary(b"b"), close(1000))

@@ -48,7 +48,7 @@ FAILING = {
 }
 
 
-@CHECKS.add_each(FAILING)
+@CHECKS.add_each(FAILING, also={"handle_control": Capability.CONTROL})
 async def an_exception_closes_with_1011_and_is_given_to_terminate_from(stage: Stage, name: str, sent: bytes) -> None:
     async with stage.open(Failing) as peer:
         await peer.send(sent)
@@ -56,7 +56,7 @@ async def an_exception_closes_with_1011_and_is_given_to_terminate_from(stage: St
         assert str(error) == f"in {name}"
 
 
-@CHECKS.add_each(FAILING)
+@CHECKS.add_each(FAILING, also={"handle_control": Capability.CONTROL})
 async def an_exception_is_logged_once_with_its_place_and_traceback_from(stage: Stage, name: str, sent: bytes) -> None:
     async with stage.open(Failing) as peer:
         await peer.send(sent)
@@ -69,7 +69,7 @@ async def an_exception_is_logged_once_with_its_place_and_traceback_from(stage: S
         assert name in record.getMessage()
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CONTROL)
 async def the_state_after_an_exception_is_that_of_the_last_success(stage: Stage) -> None:
     class Stateful(Failing):
         def terminate(self, reason: Any, state: Any) -> None:
@@ -146,7 +146,7 @@ async def a_bad_result_of_init_closes_with_1011_after_the_101(stage: Stage) -> N
         assert len(stage.logged(logging.ERROR)) == 1
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CLOSING)
 async def an_exception_in_terminate_is_logged_and_changes_nothing(stage: Stage) -> None:
     class Sore(Witness):
         def terminate(self, reason: Any, state: Any) -> None:

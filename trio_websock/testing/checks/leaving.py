@@ -41,7 +41,7 @@ class Watching(Witness):
         return Push("last words", state)
 
 
-@CHECKS.add(Capability.READ_AHEAD)
+@CHECKS.add(Capability.READ_AHEAD, Capability.CLOSING)
 async def the_peers_close_is_noticed_at_once_and_answered_after_the_callback(stage: Stage) -> None:
     async with stage.open(Watching) as peer:
         await peer.send(text("x"), close(1001))
@@ -52,7 +52,7 @@ async def the_peers_close_is_noticed_at_once_and_answered_after_the_callback(sta
         await stage.expect_notes(Remote(1001, ""))
 
 
-@CHECKS.add(Capability.READ_AHEAD)
+@CHECKS.add(Capability.READ_AHEAD, Capability.CLOSING)
 async def what_arrived_before_the_peers_close_is_handled_before_it_is_answered(stage: Stage) -> None:
     class Slow(Echo):
         async def handle_in(self, message: Any, state: Any) -> Any:
@@ -168,7 +168,7 @@ async def a_slow_terminate_does_not_hold_back_the_close_after_a_failure_of(stage
         await stage.expect_notes("terminated")
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CONTROL)
 async def terminate_gets_the_newest_state_of_any_callback(stage: Stage) -> None:
     class Counter(Witness):
         def handle_in(self, message: Any, state: Any) -> Any:
@@ -205,7 +205,7 @@ async def the_result_of_terminate_is_ignored(stage: Stage) -> None:
         await peer.expect_end()
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CLOSING)
 async def terminate_is_called_once_when_both_sides_close(stage: Stage) -> None:
     class Stopper(Witness):
         def handle_in(self, message: Any, state: Any) -> Any:

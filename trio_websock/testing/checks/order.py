@@ -47,7 +47,7 @@ async def callbacks_never_overlap(stage: Stage) -> None:
         await stage.expect_notes("a out", "b in", "b out")
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CONTROL)
 async def callbacks_run_in_the_order_of_arrival(stage: Stage) -> None:
     async with stage.open(Noting) as peer:
         await peer.send(text("1"), ping(b"2"), binary(b"3"), pong(b"4"), text("5"), close(1000))
@@ -100,7 +100,7 @@ async def mail_from_init_comes_before_data_that_arrives_later(stage: Stage) -> N
         await stage.expect_notes("mail 1", "mail 2", "data")
 
 
-@CHECKS.add(Capability.READ_AHEAD)
+@CHECKS.add(Capability.READ_AHEAD, Capability.CONTROL)
 async def pings_are_answered_while_init_runs(stage: Stage) -> None:
     class Slow(Noting):
         async def init(self, args: Any) -> Any:
@@ -115,7 +115,7 @@ async def pings_are_answered_while_init_runs(stage: Stage) -> None:
         await stage.expect_notes(Ping(b"p"))
 
 
-@CHECKS.add(Capability.READ_AHEAD)
+@CHECKS.add(Capability.READ_AHEAD, Capability.CLOSING)
 async def the_peers_close_is_noticed_while_init_runs(stage: Stage) -> None:
     class Slow(Witness):
         async def init(self, args: Any) -> Any:
@@ -140,7 +140,7 @@ class Busy(Noting):
         return Ok(state)
 
 
-@CHECKS.add(Capability.READ_AHEAD)
+@CHECKS.add(Capability.READ_AHEAD, Capability.CONTROL)
 async def a_frame_that_arrives_before_mail_during_a_callback_comes_first(stage: Stage) -> None:
     async with stage.open(Busy) as peer:
         await peer.send(text("busy"))
@@ -154,7 +154,7 @@ async def a_frame_that_arrives_before_mail_during_a_callback_comes_first(stage: 
         await stage.expect_notes("frame", Ping(b"p"), "mail")
 
 
-@CHECKS.add(Capability.READ_AHEAD)
+@CHECKS.add(Capability.READ_AHEAD, Capability.CONTROL)
 async def mail_that_arrives_before_a_frame_during_a_callback_comes_first(stage: Stage) -> None:
     async with stage.open(Busy) as peer:
         await peer.send(text("busy"))
@@ -168,7 +168,7 @@ async def mail_that_arrives_before_a_frame_during_a_callback_comes_first(stage: 
         await stage.expect_notes("mail", "frame", Ping(b"p"))
 
 
-@CHECKS.add(Capability.READ_AHEAD)
+@CHECKS.add(Capability.READ_AHEAD, Capability.CONTROL)
 async def self_sent_mail_comes_after_the_frames_that_had_already_arrived(stage: Stage) -> None:
     class Sender(Busy):
         async def handle_in(self, message: Any, state: Any) -> Any:
@@ -205,7 +205,7 @@ async def handle_info_gets_what_other_tasks_send_and_may_push(stage: Stage) -> N
         await peer.expect(b"\x81\x13{'any': 'object'} 0\x81\x06None 1")
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CLOSING)
 async def the_connection_lives_on_when_the_application_closes_its_mailbox(stage: Stage) -> None:
     class Deaf(Echo):
         def init(self, args: Any) -> Any:
@@ -220,7 +220,7 @@ async def the_connection_lives_on_when_the_application_closes_its_mailbox(stage:
         await stage.expect_notes(Remote(1000, ""))
 
 
-@CHECKS.add(Capability.READ_AHEAD)
+@CHECKS.add(Capability.READ_AHEAD, Capability.CLOSING)
 async def mail_queued_before_the_peers_close_is_handled_before_it(stage: Stage) -> None:
     class Mailed(Busy):
         def handle_info(self, info: Any, state: Any) -> Any:
@@ -295,7 +295,7 @@ async def send_numbers(mailbox: trio.MemorySendChannel[int], count: int) -> None
         await mailbox.send(number)
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.CLOSING)
 async def the_mailbox_of_a_connection_that_ended_is_broken(stage: Stage) -> None:
     class Listener(Witness):
         def init(self, args: Any) -> Any:

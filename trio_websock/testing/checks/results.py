@@ -23,7 +23,7 @@ from trio_websock import (
 )
 
 from ..scripted_peer import close, ping, pong, text
-from ..stage import Checks, Stage, Witness
+from ..stage import Capability, Checks, Stage, Witness
 
 __all__ = ["CHECKS"]
 
@@ -127,14 +127,14 @@ class Everywhere(Witness):
 CALLBACKS = {"handle_in": (text("x"),), "handle_control": (pong(),), "handle_info": (text("mail"),)}
 
 
-@CHECKS.add_each(CALLBACKS)
+@CHECKS.add_each(CALLBACKS, also={"handle_control": Capability.CONTROL})
 async def a_push_may_come_from(stage: Stage, sent: bytes) -> None:
     async with stage.open(Everywhere) as peer:
         await peer.send(sent)
         await peer.expect(b"\x81\x06pushed")
 
 
-@CHECKS.add_each(CALLBACKS)
+@CHECKS.add_each(CALLBACKS, also={"handle_control": Capability.CONTROL})
 async def a_stop_may_come_from(stage: Stage, sent: bytes) -> None:
     class Stopping(Everywhere):
         def result(self, state: Any) -> Any:
@@ -145,7 +145,7 @@ async def a_stop_may_come_from(stage: Stage, sent: bytes) -> None:
         await stage.expect_close(peer, b"\x88\x02\x03\xe8", Normal())
 
 
-@CHECKS.add_each(CALLBACKS)
+@CHECKS.add_each(CALLBACKS, also={"handle_control": Capability.CONTROL})
 async def a_bad_result_may_not_come_from(stage: Stage, sent: bytes) -> None:
     class Failing(Everywhere):
         def result(self, state: Any) -> Any:
