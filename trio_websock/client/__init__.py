@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from .answer import HandshakeResponse
 from .failures import ConnectFailed, ConnectionClosed, HandshakeError, UpgradeRejected
 from .opening import open_websocket
 from .options import ClientOptions
-from .response import HandshakeResponse
 from .websocket import WebSocket
 
 __all__ = [

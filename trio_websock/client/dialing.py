@@ -22,10 +22,11 @@ from ..protocol.deflate import PerMessageDeflate
 from ..protocol.machine import Limits, Machine, Role
 from ..request import Headers, Request
 from .address import Address, parse_url, resolve_redirect
+from .answer import HandshakeResponse
 from .failures import ConnectFailed, UpgradeRejected
 from .handshake import Agreement, authorize, check_response, new_request, serialize_request
 from .options import ClientOptions
-from .response import HandshakeResponse, receive_response
+from .response import receive_response
 
 __all__ = ["Opened", "open_transport"]
 

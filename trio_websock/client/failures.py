@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from ..errors import RemoteError, TransportError, describe
 
 if TYPE_CHECKING:
-    from .response import HandshakeResponse
+    from .answer import HandshakeResponse
 
 __all__ = ["ClosedBy", "ConnectFailed", "ConnectionClosed", "HandshakeError", "UpgradeRejected"]
 

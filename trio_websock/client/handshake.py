@@ -16,9 +16,9 @@ from ..protocol.deflate import DeflateParameters, accept_deflate, offer_deflate
 from ..protocol.upgrade import accept_key
 from ..request import Headers, Request
 from .address import Address
+from .answer import HandshakeResponse
 from .failures import HandshakeError, UpgradeRejected
 from .options import ClientOptions
-from .response import HandshakeResponse
 
 __all__ = ["Agreement", "authorize", "check_response", "new_request", "serialize_request"]
 

@@ -6,7 +6,6 @@ Knows nothing of what makes an answer a good one, and no limits in time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import final
 
 import httptools
@@ -15,9 +14,10 @@ import trio
 from ..errors import ConnectionLost, describe
 from ..hosts.wire import Wire
 from ..request import Headers
+from .answer import HandshakeResponse
 from .failures import HandshakeError
 
-__all__ = ["HandshakeResponse", "receive_response"]
+__all__ = ["receive_response"]
 
 MAX_HEAD_SIZE = 64 * 1024
 MAX_BODY_SIZE = 64 * 1024  # of a refusal; what is longer is cut
@@ -26,24 +26,6 @@ BODY_TIMEOUT = 2.0  # seconds for the body of a refusal, which is not worth more
 _SECTION = "RFC 9112 §4"
 _BEGINNING = b"HTTP/1."
 _SWITCHING = 101
-
-
-@final
-@dataclass(frozen=True, slots=True)
-class HandshakeResponse:
-    """What the server answered.
-
-    Args:
-        status: HTTP status; 101 for an upgrade.
-        reason: the words behind it, often ``""``.
-        headers: every header field.
-        body: the first 64 KiB of the body.
-    """
-
-    status: int
-    reason: str = ""
-    headers: Headers = field(default_factory=Headers)
-    body: bytes = b""
 
 
 @final

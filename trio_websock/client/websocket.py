@@ -30,9 +30,9 @@ from ..options import Options
 from ..request import Request
 from ..transport import Arrival
 from ..writer import Writer
+from .answer import HandshakeResponse
 from .dialing import Opened
 from .failures import ClosedBy, ConnectionClosed
-from .response import HandshakeResponse
 
 __all__ = ["WebSocket"]
 
