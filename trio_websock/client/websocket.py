@@ -13,16 +13,14 @@ In: an open transport. Out: messages, in the order they arrived, and at the end 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterable
-from typing import NamedTuple, final
+from typing import final
 
 import trio
 
 from ..behaviour.reasons import Close, Error, Normal, Reason, Remote, Timeout, close_for
-from ..codes import CloseCode, Opcode, is_sendable
+from ..codes import CloseCode
 from ..connection import Connection
-from ..errors import ConnectionLost, MessageError, RemoteError, describe
+from ..errors import ConnectionLost, RemoteError
 from ..idle import IdleClock
 from ..keepalive import Keepalive
 from ..messages import Message, Outgoing, Payload, Ping, Pong, encode_message
@@ -32,41 +30,14 @@ from ..transport import Arrival
 from ..writer import Writer
 from .answer import HandshakeResponse
 from .dialing import Opened
-from .failures import ClosedBy, ConnectionClosed
+from .ending import Ending, checked_close, lost_by
+from .failures import ConnectionClosed
+from .pings import SentPings
 
 __all__ = ["WebSocket"]
 
 FAULT_DRAIN_TIMEOUT = 1.0  # seconds for a server that broke the protocol to take our close frame
-MAX_CLOSE_TEXT = 123  # bytes; RFC 6455 §5.5.1
 MAX_SENDS = 16  # messages sent in a row before everybody else gets a turn
-
-
-@final
-class _Ending(NamedTuple):
-    """How the connection ended."""
-
-    code: int | None
-    text: str
-    closed_by: ClosedBy
-    cause: BaseException | None = None
-
-    def error(self) -> ConnectionClosed:
-        error = ConnectionClosed(self.code, self.text, self.closed_by)
-        error.__cause__ = self.cause
-        return error
-
-
-@final
-class _SentPing:
-    """A ping whose pong is waited for."""
-
-    __slots__ = ("answered_after", "event", "payload", "sent_at")
-
-    def __init__(self, payload: bytes) -> None:
-        self.payload = payload
-        self.event = trio.Event()
-        self.sent_at = trio.current_time()
-        self.answered_after: float | None = None
 
 
 @final
@@ -113,11 +84,11 @@ class WebSocket:
         self._idle = IdleClock(options.timeout)
         self._keepalive = self._open_keepalive()
         self._nursery: trio.Nursery | None = None
-        self._ending: _Ending | None = None
+        self._ending: Ending | None = None
         self._over = trio.Event()
         self._turn = trio.Lock()
         self._sends = 0
-        self._pings: deque[_SentPing] = deque()
+        self._pings = SentPings()
         self._is_receiving = False
         self._is_drained = False
 
@@ -287,30 +258,16 @@ class WebSocket:
         Checkpoint: always. Cancelled: only the waiting ends.
         """
         outgoing = encode_message(Ping(os.urandom(8) if payload is None else payload))
-        sent = _SentPing(outgoing[1])
-        self._pings.append(sent)
+        sent = self._pings.add(outgoing[1])
         try:
             await self._send(outgoing)
             await sent.event.wait()
         finally:
-            if sent in self._pings:
-                self._pings.remove(sent)
+            self._pings.forget(sent)
         if sent.answered_after is None:
             assert self._ending is not None
             raise self._ending.error()
         return sent.answered_after
-
-    def _notice_pongs(self, batch: Iterable[Arrival]) -> None:
-        for arrival in batch:
-            if type(arrival) is not Pong or all(sent.payload != arrival.payload for sent in self._pings):
-                continue
-            # RFC 6455 §5.5.3: a pong answers its ping, and every ping before that.
-            is_last = False
-            while not is_last:
-                sent = self._pings.popleft()
-                is_last = sent.payload == arrival.payload
-                sent.answered_after = self._connection.latency = trio.current_time() - sent.sent_at
-                sent.event.set()
 
     # The end.
 
@@ -329,20 +286,19 @@ class WebSocket:
 
         Checkpoint: always. Cancelled: only the waiting ends.
         """
-        close = _checked_close(code, text)
+        close = checked_close(code, text)
         if self._ending is None:
-            self._end(_Ending(code, text, "us"), close)
+            self._end(Ending(code, text, "us"), close)
             self._drop_arrivals()
         await self._over.wait()
 
-    def _end(self, ending: _Ending, close: Close | None) -> None:
+    def _end(self, ending: Ending, close: Close | None) -> None:
         """Note how it ends, and bring that about: nothing waits here."""
         if self._ending is not None:
             return
         self._ending = ending
         self._connection.mark_closing()
-        for sent in self._pings:
-            sent.event.set()
+        self._pings.end()
         nursery = self._nursery
         if close is not None and nursery is not None:
             self._transport.send_close_nowait(*close)
@@ -362,12 +318,12 @@ class WebSocket:
     def _notice_silence(self, timeout: Timeout) -> None:
         close = close_for(timeout)
         silence = ConnectionLost(f"nothing came from the server: {timeout.text}")
-        self._end(_Ending(close.code, timeout.text, "us", silence), close)
+        self._end(Ending(close.code, timeout.text, "us", silence), close)
         self._inbox.put_arrivals([timeout])
 
     def _lose(self, reason: Reason) -> None:
         """The writer has dropped the peer."""
-        self._end(_lost(reason), None)
+        self._end(lost_by(reason), None)
         self._drop_arrivals()
 
     # The reader.
@@ -418,7 +374,7 @@ class WebSocket:
         if self._keepalive is not None:
             self._keepalive.notice(batch)
         if self._pings:
-            self._notice_pongs(batch)
+            self._connection.latency = self._pings.notice(batch) or self._connection.latency
         last = batch[-1]
         is_end = isinstance(last, (Remote, Error))
         if is_end:
@@ -428,13 +384,13 @@ class WebSocket:
 
     def _notice_end(self, reason: Reason) -> None:
         if isinstance(reason, Remote):
-            self._end(_Ending(reason.code, reason.text, "peer"), close_for(reason))
+            self._end(Ending(reason.code, reason.text, "peer"), close_for(reason))
             return
         cause = reason.cause if isinstance(reason, Error) else None
         if isinstance(cause, RemoteError):
-            self._end(_Ending(cause.close_code, "", "us", cause), close_for(reason))
+            self._end(Ending(cause.close_code, "", "us", cause), close_for(reason))
         else:
-            self._end(_lost(reason), None)
+            self._end(lost_by(reason), None)
 
     async def _finish(self) -> None:
         """Close the socket; a server that broke the protocol has a moment to read why."""
@@ -465,7 +421,7 @@ class WebSocket:
 
     async def _let_go(self) -> None:
         """Close at once, waiting for nobody; the close frame goes if the socket takes it."""
-        self._end(_Ending(CloseCode.GOING_AWAY, "", "us"), Close(CloseCode.GOING_AWAY))
+        self._end(Ending(CloseCode.GOING_AWAY, "", "us"), Close(CloseCode.GOING_AWAY))
         self._drop_arrivals()
         self._lifetime.shorten(trio.current_time())
         if self._transport.unsent_size:
@@ -474,19 +430,3 @@ class WebSocket:
             await self._transport.aclose()
         assert self._nursery is not None
         self._nursery.cancel_scope.cancel()
-
-
-def _lost(reason: Reason) -> _Ending:
-    cause = reason.cause if isinstance(reason, Error) else None
-    return _Ending(None, "", "nobody", cause if isinstance(cause, BaseException) else None)
-
-
-def _checked_close(code: int, text: str) -> Close:
-    if not isinstance(code, int) or isinstance(code, bool) or not is_sendable(code):
-        raise MessageError(f"close code {describe(code)}: allowed are 1000-1003, 1007-1014 and 3000-4999")
-    opcode, payload = encode_message(text) if isinstance(text, str) else (Opcode.CLOSE, b"")
-    if opcode is not Opcode.TEXT:
-        raise MessageError(f"close text {describe(text)} is not a str")
-    if len(payload) > MAX_CLOSE_TEXT:
-        raise MessageError(f"a close text has at most {MAX_CLOSE_TEXT} bytes, not {len(payload)}")
-    return Close(code, payload)
