@@ -331,6 +331,22 @@ async def test_what_came_is_counted(start: Start, ask: Ask) -> None:
     assert counters.handshake_failures == 1
 
 
+async def test_a_client_that_rests_too_long_between_two_requests_is_no_failed_handshake(
+    start: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    server = await start(app, listeners=[memory_listener], handshake_timeout=2)
+    client = memory_listener.connect()
+    await client.send_all(GET)
+    await trio.sleep(3)
+    assert (server.snapshot().open_clients, server.snapshot().handshake_failures) == (0, 0)
+
+
+async def test_a_malformed_request_behind_a_good_one_is_counted(start: Start, ask: Ask) -> None:
+    server = await start(app)
+    await ask(server, GET + b"GET / HTTP/1.1\r\n\r\n")
+    assert (server.snapshot().requests, server.snapshot().handshake_failures) == (1, 1)
+
+
 @pytest.mark.parametrize(("sent", "failures"), [(b"", 0), (b"\r\n", 0), (GET[:5], 1), (GET + GET[:5], 1)])
 async def test_a_client_that_leaves_inside_a_head_is_counted(
     sent: bytes, failures: int, start: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock

@@ -80,6 +80,7 @@ class Session:
         "_phase",
         "_scope",
         "_site",
+        "_was_answered",
         "_wire",
         "_write_timeout",
         "connection",
@@ -95,6 +96,7 @@ class Session:
         self._phase = Phase.READING
         self._scope = trio.CancelScope()
         self._channel: HttpChannel | None = None
+        self._was_answered = False
         #: Whether it knows of the shutdown.
         self.is_told = False
         #: The WebSocket, once there is one.
@@ -169,14 +171,19 @@ class Session:
         self._scope.deadline = trio.current_time() + self._options.handshake_timeout
 
     def _count_failure(self) -> None:
-        if self._phase in (Phase.READING, Phase.UPLOADING):
+        # Leaving between two requests, or resting there for too long, is anyone's right.
+        rests = self._was_answered and not self._has_begun
+        if self._phase is Phase.UPLOADING or (self._phase is Phase.READING and not rests):
             self._ledger.handshake_failures += 1
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._channel is not None and self._channel.has_partial_head
 
     async def _time_out(self) -> None:
         logger.debug("%s was too slow", self._wire.peer)
         self._count_failure()
-        has_begun = self._channel is not None and self._channel.has_partial_head
-        if self._phase is not Phase.UPLOADING and not (self._phase is Phase.READING and has_begun):
+        if self._phase is not Phase.UPLOADING and not (self._phase is Phase.READING and self._has_begun):
             return  # it has asked for nothing, or does not read the answer
         seconds = self._options.handshake_timeout
         self._scope = trio.CancelScope()
@@ -190,7 +197,7 @@ class Session:
         try:
             return await self._answer_requests(self._channel)
         except BadRequest as exc:
-            self._count_failure()
+            self._ledger.handshake_failures += 1
             await self._refuse(exc)
             return None
 
@@ -215,6 +222,7 @@ class Session:
                 await self._linger()
                 return None
             self._phase = Phase.READING
+            self._was_answered = True
             self._give_time()
             await trio.lowlevel.checkpoint()  # a flood of pipelined requests must not keep the others waiting
 
