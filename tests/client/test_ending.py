@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trio_websock import ConnectionLost, Error, MessageError
-from trio_websock.client.ending import Ending, checked_close, lost_by
+from trio_websock.client.ending import Ending, checked_close, ending_for
 
 
 def test_the_error_says_what_is_known_and_why():
@@ -21,7 +21,7 @@ def test_each_error_is_a_new_one():
 
 def test_what_is_lost_is_closed_by_nobody():
     cause = ConnectionLost("reset")
-    assert lost_by(Error(cause)) == Ending(None, "", "nobody", cause)
+    assert ending_for(Error(cause)) == (Ending(None, "", "nobody", cause), None)
 
 
 def test_a_close_is_a_code_and_text_in_utf8():

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple, final
 
-from ..behaviour.reasons import Close, Error, Reason
-from ..codes import Opcode, is_sendable
-from ..errors import MessageError, describe
+from ..behaviour.reasons import Close, Error, Reason, Remote, Timeout, close_for
+from ..codes import CloseCode, Opcode, is_sendable
+from ..errors import ConnectionLost, MessageError, RemoteError, describe
 from ..messages import encode_message
 from .failures import ClosedBy, ConnectionClosed
 
-__all__ = ["Ending", "checked_close", "lost_by"]
+__all__ = ["Ending", "checked_close", "ending_for"]
 
 MAX_CLOSE_TEXT = 123  # bytes; RFC 6455 §5.5.1
 
@@ -42,10 +42,17 @@ class Ending(NamedTuple):
         return error
 
 
-def lost_by(reason: Reason) -> Ending:
-    """The ending of a connection that was lost for ``reason``."""
+def ending_for(reason: Reason) -> tuple[Ending, Close | None]:
+    """The ending that ``reason`` is, and the close frame that tells the server, if there is one to tell."""
     cause = reason.cause if isinstance(reason, Error) else None
-    return Ending(None, "", "nobody", cause if isinstance(cause, BaseException) else None)
+    if isinstance(reason, Remote):
+        return Ending(reason.code, reason.text, "peer"), close_for(reason)
+    if isinstance(reason, Timeout):
+        silence = ConnectionLost(f"nothing came from the server: {reason.text}")
+        return Ending(CloseCode.GOING_AWAY, reason.text, "us", silence), close_for(reason)
+    if isinstance(cause, RemoteError):
+        return Ending(cause.close_code, "", "us", cause), close_for(reason)
+    return Ending(None, "", "nobody", cause if isinstance(cause, BaseException) else None), None
 
 
 def checked_close(code: int, text: str) -> Close:

@@ -17,10 +17,10 @@ from typing import final
 
 import trio
 
-from ..behaviour.reasons import Close, Error, Normal, Reason, Remote, Timeout, close_for
+from ..behaviour.reasons import Close, Error, Normal, Reason, Remote, Timeout
 from ..codes import CloseCode
 from ..connection import Connection
-from ..errors import ConnectionLost, RemoteError
+from ..errors import RemoteError
 from ..idle import IdleClock
 from ..keepalive import Keepalive
 from ..messages import Message, Outgoing, Payload, Ping, Pong, encode_message
@@ -30,14 +30,14 @@ from ..transport import Arrival
 from ..writer import Writer
 from .answer import HandshakeResponse
 from .dialing import Opened
-from .ending import Ending, checked_close, lost_by
+from .ending import Ending, checked_close, ending_for
 from .failures import ConnectionClosed
+from .outlet import Outlet
 from .pings import SentPings
 
 __all__ = ["WebSocket"]
 
 FAULT_DRAIN_TIMEOUT = 1.0  # seconds for a server that broke the protocol to take our close frame
-MAX_SENDS = 16  # messages sent in a row before everybody else gets a turn
 
 
 @final
@@ -65,11 +65,10 @@ class WebSocket:
         "_nursery",
         "_opened",
         "_options",
+        "_outlet",
         "_over",
         "_pings",
-        "_sends",
         "_transport",
-        "_turn",
         "_writer",
     )
 
@@ -81,24 +80,15 @@ class WebSocket:
         self._inbox = self._connection._inbox
         self._lifetime = self._connection._lifetime
         self._writer = Writer(self._transport, options.write_timeout, self._lifetime, self._lose)
+        self._outlet = Outlet(self._writer)
         self._idle = IdleClock(options.timeout)
-        self._keepalive = self._open_keepalive()
+        self._keepalive: Keepalive | None = None
         self._nursery: trio.Nursery | None = None
         self._ending: Ending | None = None
         self._over = trio.Event()
-        self._turn = trio.Lock()
-        self._sends = 0
         self._pings = SentPings()
         self._is_receiving = False
         self._is_drained = False
-
-    def _open_keepalive(self) -> Keepalive | None:
-        interval, timeout = self._options.ping_interval, self._options.ping_timeout
-        if interval is None:
-            return None
-        return Keepalive(
-            self._connection, self._transport, self._writer, self._notice_silence, interval=interval, timeout=timeout
-        )
 
     # What is known.
 
@@ -211,34 +201,24 @@ class WebSocket:
         return True
 
     async def _send(self, outgoing: Outgoing) -> None:
-        await self._take_turn()
+        await self._outlet.take_turn()
         # Only behind what was sent before: cancelling one send after the other must not pile them up here.
         while self._transport.unsent_size and self._ending is None:
-            await self._wait_flushed()
+            await self._outlet.wait_flushed(self._check_started())
         nursery = self._check_open()
         self._transport.send_nowait(outgoing)
         if not self._writer.flush(nursery):
-            await self._wait_flushed()
+            await self._outlet.wait_flushed(self._check_started())
             self._check_open()
-
-    async def _take_turn(self) -> None:
-        self._sends += 1
-        if self._sends < MAX_SENDS:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._sends = 0
-            await trio.lowlevel.checkpoint()
 
     def _check_open(self) -> trio.Nursery:
         if self._ending is not None:
             raise self._ending.error()
+        return self._check_started()
+
+    def _check_started(self) -> trio.Nursery:
         assert self._nursery is not None
         return self._nursery
-
-    async def _wait_flushed(self) -> None:
-        async with self._turn:  # the writer knows one waiting task
-            if self._nursery is not None and not self._writer.flush(self._nursery):
-                await self._writer.wait_flushed()
 
     async def ping(self, payload: Payload = None) -> float:
         """Send a ping and wait for its pong.
@@ -267,6 +247,7 @@ class WebSocket:
         if sent.answered_after is None:
             assert self._ending is not None
             raise self._ending.error()
+        self._connection.latency = sent.answered_after
         return sent.answered_after
 
     # The end.
@@ -310,20 +291,16 @@ class WebSocket:
         self._inbox.interrupt(Normal())
 
     async def _watch_end(self) -> None:
-        """Drop the connection unless the closing handshake is over in time."""
         await trio.sleep(self._options.close_timeout)
         self._transport.abort()
         self._over.set()  # whatever a stream that was given to us makes of being closed
 
     def _notice_silence(self, timeout: Timeout) -> None:
-        close = close_for(timeout)
-        silence = ConnectionLost(f"nothing came from the server: {timeout.text}")
-        self._end(Ending(close.code, timeout.text, "us", silence), close)
+        self._end(*ending_for(timeout))
         self._inbox.put_arrivals([timeout])
 
     def _lose(self, reason: Reason) -> None:
-        """The writer has dropped the peer."""
-        self._end(lost_by(reason), None)
+        self._end(*ending_for(reason))
         self._drop_arrivals()
 
     # The reader.
@@ -343,7 +320,7 @@ class WebSocket:
             while not await self._read_while_heard():
                 if self._ending is None and self._idle.has_expired():
                     self._notice_silence(Timeout())
-        await self._wait_flushed()
+        await self._outlet.wait_flushed(self._check_started())
         await self._finish()
 
     async def _read_while_heard(self) -> bool:
@@ -365,32 +342,20 @@ class WebSocket:
 
     def _admit(self, batch: list[Arrival]) -> bool:
         """Hand on what has arrived; whether more may come."""
-        nursery = self._nursery
-        assert nursery is not None
         if self._transport.unsent_size:
-            self._writer.flush(nursery)  # the pongs
+            self._writer.flush(self._check_started())  # the pongs
         if not batch:
             return True
         if self._keepalive is not None:
             self._keepalive.notice(batch)
         if self._pings:
-            self._connection.latency = self._pings.notice(batch) or self._connection.latency
+            self._pings.notice(batch)
         last = batch[-1]
         is_end = isinstance(last, (Remote, Error))
         if is_end:
-            self._notice_end(last)  # type: ignore[arg-type]  # narrowed above
+            self._end(*ending_for(last))  # type: ignore[arg-type]  # narrowed above
         self._inbox.put_arrivals([arrival for arrival in batch if type(arrival) not in (Ping, Pong)])
         return not is_end
-
-    def _notice_end(self, reason: Reason) -> None:
-        if isinstance(reason, Remote):
-            self._end(Ending(reason.code, reason.text, "peer"), close_for(reason))
-            return
-        cause = reason.cause if isinstance(reason, Error) else None
-        if isinstance(cause, RemoteError):
-            self._end(Ending(cause.close_code, "", "us", cause), close_for(reason))
-        else:
-            self._end(lost_by(reason), None)
 
     async def _finish(self) -> None:
         """Close the socket; a server that broke the protocol has a moment to read why."""
@@ -405,7 +370,10 @@ class WebSocket:
     def _start(self, nursery: trio.Nursery) -> None:
         self._nursery = self._connection._nursery = nursery
         nursery.start_soon(self._read)
-        if self._keepalive is not None:
+        interval, timeout = self._options.ping_interval, self._options.ping_timeout
+        if interval is not None:
+            who = (self._connection, self._transport, self._writer, self._notice_silence)
+            self._keepalive = Keepalive(*who, interval=interval, timeout=timeout)
             nursery.start_soon(self._keepalive.run)
 
     async def _leave(self, failure: BaseException | None) -> BaseException | None:
@@ -428,5 +396,4 @@ class WebSocket:
             self._transport.abort()
         else:
             await self._transport.aclose()
-        assert self._nursery is not None
-        self._nursery.cancel_scope.cancel()
+        self._check_started().cancel_scope.cancel()
