@@ -11,30 +11,33 @@ from .loads import GROWTH, LOADS, Load
 from .peers import OWN, PEERS
 from .results import Results, Spread
 
-__all__ = ["describe", "details", "ratios", "report", "summary"]
+__all__ = ["describe", "details", "growth", "ratios", "report", "summary"]
 
 MISSING = "–"
 
-# In the order of the columns: key, heading, factor.
-MESSAGE_COLUMNS = (
-    ("cpu_us", "CPU µs per {unit}"),
-    ("per_second", "{unit}s per second"),
-    ("p50_us", "p50 µs"),
-    ("p99_us", "p99 µs"),
-    ("p999_us", "p99.9 µs"),
-)
-IDLE_COLUMNS = (
-    ("kib_per_connection", "KiB per connection"),
-    ("kib_per_connection_used", "after an echo"),
-    ("idle_cpu_percent", "idle CPU %"),
-    ("cpu_us", "CPU µs per {unit}"),
-    ("per_second", "{unit}s per second"),
-)
+MANY = 50  # connections from which on their memory stands out
+
+MESSAGE_COLUMNS = {
+    "cpu_us": "CPU µs per {unit}",
+    "per_second": "per second",
+    "p50_us": "p50 µs",
+    "p99_us": "p99 µs",
+    "p999_us": "p99.9 µs",
+}
+MEMORY_COLUMNS = {"kib_per_connection": "KiB per connection"}
+IDLE_COLUMNS = {
+    "kib_per_connection": "KiB per connection",
+    "kib_per_connection_used": "after an echo",
+    "idle_cpu_percent": "idle CPU %",
+    "cpu_us": "CPU µs per {unit}",
+    "per_second": "per second",
+}
 
 
 def report(results: Results) -> str:
     """Everything, as one text."""
-    return "\n\n".join((describe(results), summary(results), ratios(results), *details(results))) + "\n"
+    parts = (describe(results), summary(results), ratios(results), growth(results), *details(results))
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def describe(results: Results) -> str:
@@ -61,7 +64,7 @@ def summary(results: Results) -> str:
 
 
 def ratios(results: Results) -> str:
-    """What we take of what each peer takes, and how each one grows with its connections."""
+    """What we take of what each peer takes."""
     others = [server for server in results.servers if PEERS[server].family != "own"]
     if OWN.name not in results.servers or not others:
         return ""
@@ -85,30 +88,29 @@ def growth(results: Results) -> str:
     return _table(["", *(PEERS[server].title for server in results.servers)], [row])
 
 
-def details(results: Results) -> Iterable[str]:
+def details(results: Results) -> list[str]:
     """Each load in full."""
-    if table := growth(results):
-        yield table
-    for load in _known(results.loads):
-        yield _detail(results, load)
+    return [_detail(results, load) for load in _known(results.loads)]
 
 
 def _detail(results: Results, load: Load) -> str:
-    columns = IDLE_COLUMNS if load.mode == "idle" else MESSAGE_COLUMNS
-    present = [
-        (key, heading.format(unit=_plural(load.unit) if "{unit}s" in heading else load.unit))
-        for key, heading in ((key, heading.replace("{unit}s", "{unit}s")) for key, heading in columns)
-        if any(results.by_round(server, load.name, key) for server in results.servers)
-    ]
+    present = {
+        figure: heading.format(unit=load.unit)
+        for figure, heading in _columns(load).items()
+        if any(results.by_round(server, load.name, figure) for server in results.servers)
+    }
     rows = [
-        [PEERS[server].title, *(_spread(results.spread(server, load.name, key)) for key, _ in present)]
+        [PEERS[server].title, *(_spread(results.spread(server, load.name, figure)) for figure in present)]
         for server in results.servers
+        if results.by_round(server, load.name, "cpu_us")
     ]
-    return _table([load.title, *(heading for _, heading in present)], rows)
+    return _table([load.title, *present.values()], rows)
 
 
-def _plural(unit: str) -> str:
-    return "deliverie" if unit == "delivery" else unit
+def _columns(load: Load) -> dict[str, str]:
+    if load.mode == "idle":
+        return IDLE_COLUMNS
+    return MESSAGE_COLUMNS | (MEMORY_COLUMNS if load.connections >= MANY else {})
 
 
 def _known(names: Sequence[str]) -> list[Load]:
@@ -124,12 +126,14 @@ def _number(value: float | None) -> str:
         return MISSING
     if value >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.3g}" if value < 10 else f"{value:.1f}"
+    return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
 def _spread(spread: Spread | None) -> str:
     if spread is None:
         return MISSING
+    if spread.least == spread.most:
+        return _number(spread.median)
     return f"{_number(spread.median)} ({_number(spread.least)}–{_number(spread.most)})"
 
 

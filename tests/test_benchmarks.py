@@ -1,0 +1,164 @@
+"""The instrument measures what it says: it checks what comes back, and its table is complete."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from trio_websock import Handler, Ok, Push, Result, Server, Stop, serve
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT))  # the benchmarks are no part of the package
+
+loads = importlib.import_module("benchmarks.loads")
+measuring = importlib.import_module("benchmarks.measure")
+peers = importlib.import_module("benchmarks.peers")
+plots = importlib.import_module("benchmarks.plots")
+table = importlib.import_module("benchmarks.table")
+results = importlib.import_module("benchmarks.results")
+
+SERVERS = sorted((ROOT / "benchmarks" / "servers").glob("[a-z]*_*.py"))
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        return measuring.build_generator(tmp_path_factory.mktemp("generator"))
+    except measuring.MeasurementFailed as failed:
+        pytest.skip(str(failed))
+
+
+class Answering(Handler[None, str]):
+    """Answers each message with another."""
+
+    ANSWER = ""
+
+    def init(self, args: object) -> Result[None]:
+        return Ok(None)
+
+    def handle_in(self, message: str | bytes, state: None) -> Result[None]:
+        return Push(self.ANSWER or message, state)
+
+
+class Wrong(Answering):
+    ANSWER = "abcdefghijklmnopqrstuvwxyz01234!"
+
+
+class Short(Answering):
+    ANSWER = "abcdefghijklmnopqrstuvwxyz01234"
+
+
+class Twice(Answering):
+    def handle_in(self, message: str | bytes, state: None) -> Result[None]:
+        return Push([message, message], state)
+
+
+class Leaving(Answering):
+    def handle_in(self, message: str | bytes, state: None) -> Result[None]:
+        return Stop("enough", state)
+
+
+async def drive(generator: Path, handler: type[Answering], *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    """What the load generator says of a handler."""
+    async with trio.open_nursery() as nursery:
+        server: Server = await nursery.start(partial(serve, handler, port=0))
+        command = [str(generator), f"--port={server.port}", "--seconds=0.1", "--warmup=0", *arguments]
+        done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+        nursery.cancel_scope.cancel()
+    return done
+
+
+@pytest.mark.parametrize(
+    ("handler", "status", "words"),
+    [
+        (Wrong, 4, b"the content differs from what was sent"),
+        (Short, 4, b"the message was cut short"),
+        (Twice, 4, b"more messages came back than were sent"),
+        (Leaving, 3, b"close frame 1011"),
+    ],
+)
+async def test_the_generator_notices_a_wrong_echo(
+    generator: Path, handler: type[Answering], status: int, words: bytes
+) -> None:
+    done = await drive(generator, handler)
+    assert (done.returncode, done.stderr.strip()) == (status, words)
+
+
+@pytest.mark.parametrize("mode", ["echo", "idle", "churn", "burst"])
+async def test_the_generator_is_content_with_an_echo(generator: Path, mode: str) -> None:
+    done = await drive(generator, Answering, f"--mode={mode}", "--connections=3", "--size=300")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["verified"] > 0
+
+
+def test_the_generator_compiles_without_a_warning(generator: Path, tmp_path: Path) -> None:
+    command = ["gcc", *measuring.COMPILE, "-Werror", "-o", tmp_path / "load", measuring.SOURCE, *measuring.LIBRARIES]
+    assert subprocess.run(command, capture_output=True, check=False).stderr == b""
+
+
+def test_a_tiny_run_gives_a_whole_table(generator: Path, tmp_path: Path) -> None:
+    options = ["--servers=own", "--loads=echo-50x1-32", "--rounds=1", "--seconds=0.2"]
+    command = [sys.executable, "-m", "benchmarks", *options, f"--output={tmp_path}", f"--cache={generator.parent}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    head, _, row = done.stdout.splitlines()
+    assert head == "| CPU µs per message | trio-websock |"
+    assert re.fullmatch(r"\| echo 50×1, 32 B \| \d+\.\d+ \|", row)
+
+
+def example() -> object:
+    """Results of two rounds, in which everybody needed twice the time in the second."""
+    runs = [
+        results.Run(
+            number, load.name, name, {load.headline: 10.0 * number * share, "p50_us": 30.0, "mb_per_second": 1.0}
+        )
+        for number in (1, 2)
+        for load in loads.LOADS.values()
+        for name, share in (("own", 1), ("aiohttp", 2))
+    ]
+    machine = {"processor": "P", "cores": "2", "system": "S", "date": "D"}
+    return results.Results(machine, 1.0, {"own": {"trio": "1"}}, runs)
+
+
+def test_the_summary_shows_median_and_spread_of_every_load() -> None:
+    lines = table.summary(example()).splitlines()
+    assert lines[:3] == [
+        "| CPU µs per message | trio-websock | aiohttp |",
+        "| --- | ---: | ---: |",
+        "| echo 1×1, 32 B | 15.0 (10.0–20.0) | 30.0 (20.0–40.0) |",
+    ]
+    assert len(lines) == 2 + len(loads.LOADS)
+
+
+def test_ratios_are_taken_within_a_round() -> None:
+    assert table.ratios(example()).splitlines()[2] == "| echo 1×1, 32 B | 0.50 |"
+
+
+def test_results_are_read_as_they_were_saved(tmp_path: Path) -> None:
+    example().save(tmp_path / "results.json")  # type: ignore[attr-defined]
+    assert results.Results.load(tmp_path / "results.json") == example()
+
+
+def test_pictures_are_drawn(tmp_path: Path) -> None:
+    plots.draw_all(example(), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bandwidth.svg", "cpu.svg", "growth.svg", "latency.svg"]
+
+
+@pytest.mark.parametrize("peer", peers.PEERS.values(), ids=lambda peer: peer.name)
+def test_every_peer_but_ours_is_pinned(peer: object) -> None:
+    requirements = peer.requirements  # type: ignore[attr-defined]
+    assert all(re.fullmatch(r"[\w\[\]-]+==[\d.]+", requirement) for requirement in requirements)
+    assert bool(requirements) == (peer.family != "own")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("server", SERVERS, ids=lambda path: path.stem)
+def test_every_server_is_a_peer(server: Path) -> None:
+    assert server.stem in {peer.module for peer in peers.PEERS.values()}
