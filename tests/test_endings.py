@@ -14,7 +14,7 @@ from functools import partial
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock, lockstep_stream_pair, wait_all_tasks_blocked
 
 from trio_websock import (
     NORMAL,
@@ -23,16 +23,23 @@ from trio_websock import (
     FrameError,
     Normal,
     Ok,
+    Options,
     Push,
     Remote,
     Shutdown,
     Stop,
     Timeout,
     WriteTimeout,
+    current_connection,
     serve,
     upgrade,
 )
+from trio_websock.behaviour.handler import bind_handler
+from trio_websock.connection import Connection
+from trio_websock.hosts.stream import StreamTransport
 from trio_websock.hosts.wire import StreamWire
+from trio_websock.nursery import run_connection
+from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing.connection import open_test_connection
 
 HANDSHAKE = (
@@ -472,6 +479,14 @@ def test_reset_is_told_once_and_leaves_nothing_behind(ending, moment, caplog):
 # A peer that is busy sending
 
 
+class Quiet:
+    def init(self, args):
+        return Ok(None)
+
+    def handle_in(self, message, state):
+        return Ok(state)
+
+
 async def stop_with_output(life):
     await life.stream.send_all(text("last words"))
 
@@ -501,15 +516,25 @@ def test_peer_that_is_busy_sending_gets_to_read_what_it_is_owed(end, moment, mes
     assert seconds < 1
 
 
+async def test_close_frame_reaches_a_peer_that_is_busy_sending(autojump_clock, nursery, caplog):
+    class Failing(Quiet):
+        def handle_in(self, message, state):
+            current_connection().nursery.start_soon(self.fail)
+            return Ok(state)
+
+        async def fail(self):
+            raise_boom()
+
+    ours, theirs = lockstep_stream_pair()
+    limits = Limits(max_message_size=None, max_frame_size=None, max_empty_fragments=10, validate_utf8=True)
+    transport = StreamTransport(StreamWire(ours), Machine(Role.SERVER, limits), None)
+    nursery.start_soon(run_connection, Connection(transport, Options()), bind_handler(Failing), None)
+    await theirs.send_all(text("x") * 50_000)
+    assert await theirs.receive_some() == b"\x88\x02\x03\xf3"
+    assert trio.current_time() < 1
+
+
 # Faults of the end itself
-
-
-class Quiet:
-    def init(self, args):
-        return Ok(None)
-
-    def handle_in(self, message, state):
-        return Ok(state)
 
 
 @pytest.fixture
