@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -104,6 +105,7 @@ def measure(arguments: argparse.Namespace) -> Results:
 
 def main() -> None:
     arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or a server would be left behind
     arguments.output.mkdir(parents=True, exist_ok=True)
     try:
         results = Results.load(arguments.show) if arguments.show else measure(arguments)

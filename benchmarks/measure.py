@@ -148,7 +148,7 @@ class Workbench:
             subprocess.Popen(
                 [*command, *arguments],
                 cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, **peer.environment, "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,

@@ -10,7 +10,8 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -35,6 +36,7 @@ class Peer:
         module: of :mod:`benchmarks.servers`.
         requirements: what pip installs for it; none: it runs in the environment of whoever asks.
         arguments: for the server, always.
+        environment: variables it is started with.
         deflates: whether it knows permessage-deflate.
     """
 
@@ -44,6 +46,7 @@ class Peer:
     module: str
     requirements: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
     deflates: bool = True
 
 
@@ -60,6 +63,13 @@ PEERS = {
             family="own",
             module="own",
             arguments=("--plain",),
+        ),
+        Peer(
+            name="own-pure",
+            title="trio-websock (pure Python)",
+            family="own",
+            module="own",
+            environment={"TRIO_WEBSOCK_NO_EXTENSIONS": "1"},
         ),
         Peer(
             name="trio-websocket",

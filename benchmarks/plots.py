@@ -21,7 +21,8 @@ GREY = "#768089"
 FAINT = "#76808940"
 COLOURS = {
     "own": "#e5484d",
-    "own-plain": "#f2a1a3",
+    "own-plain": "#ee8a8d",
+    "own-pure": "#f2b5b6",
     "trio-websocket": "#d08700",
     "websockets-trio": "#b8a200",
     "hypercorn": "#a2693b",
@@ -55,7 +56,7 @@ def _draw_sizes(results: Results, figure: str, title: str) -> str:
     sizes = [load for load in SIZES if load.name in results.loads]
     lines: dict[str, list[Point]] = {
         server: [(load.size, found.median) for load in sizes if (found := results.spread(server, load.name, figure))]
-        for server in _without_twin(results)
+        for server in _one_of_ours(results)
     }
     return draw_lines(title, "bytes of a message", lines, _size) if len(sizes) > 1 else ""
 
@@ -66,15 +67,15 @@ def _draw_growth(results: Results) -> str:
         server: [
             (load.connections, found.median) for load in loads if (found := results.spread(server, load.name, "cpu_us"))
         ]
-        for server in _without_twin(results)
+        for server in _one_of_ours(results)
     }
     title = "CPU µs per message at 2,500 messages a second in all"
     return draw_lines(title, "connections", lines, lambda x: f"{x:,.0f}") if len(loads) > 1 else ""
 
 
-def _without_twin(results: Results) -> list[str]:
-    """Two lines of ours would lie on each other."""
-    return [server for server in results.servers if server != "own-plain" or "own" not in results.servers]
+def _one_of_ours(results: Results) -> list[str]:
+    """Without our variants: their lines would lie on each other."""
+    return [server for server in results.servers if server == "own" or PEERS[server].family != "own"]
 
 
 # Bars.

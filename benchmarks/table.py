@@ -44,12 +44,15 @@ def describe(results: Results) -> str:
     """Where, when, how often, and with which versions."""
     machine = results.machine
     averages = [run.load_average for run in results.runs]
-    versions = {f"{name} {version}" for named in results.versions.values() for name, version in named.items()}
+    versions = {
+        f"{name} {version}" for named in results.versions.values() for name, version in named.items() if name != "codec"
+    }
+    codec = results.versions.get(OWN.name, {}).get("codec", "unknown")
     return (
         f"{machine['date']}, {machine['processor']} ({machine['cores']} cores), {machine['system']}. "
         f"{results.rounds} rounds of {results.seconds:g} seconds each; load average of the machine "
         f"{min(averages, default=0):.1f} to {max(averages, default=0):.1f}.\n\n"
-        f"{', '.join(sorted(versions, key=str.casefold))}."
+        f"{', '.join(sorted(versions, key=str.casefold))}; {OWN.title}'s codec: {codec}."
     )
 
 

@@ -21,6 +21,7 @@ sys.path.append(str(ROOT))  # the benchmarks are no part of the package
 loads = importlib.import_module("benchmarks.loads")
 measuring = importlib.import_module("benchmarks.measure")
 peers = importlib.import_module("benchmarks.peers")
+publish = importlib.import_module("benchmarks.publish")
 plots = importlib.import_module("benchmarks.plots")
 table = importlib.import_module("benchmarks.table")
 results = importlib.import_module("benchmarks.results")
@@ -162,3 +163,12 @@ def test_every_peer_but_ours_is_pinned(peer: object) -> None:
 @pytest.mark.parametrize("server", SERVERS, ids=lambda path: path.stem)
 def test_every_server_is_a_peer(server: Path) -> None:
     assert server.stem in {peer.module for peer in peers.PEERS.values()}
+
+
+def test_the_page_has_a_place_for_everything_that_is_published() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    names = re.findall(r"<!-- (\w+): written by benchmarks.publish -->", page)
+    assert names == ["machine", "summary", "ratios", "growth", "details"]
+    filled = publish.fill_page(page, dict.fromkeys(names, "a table"))
+    assert filled.count("a table") == len(names)
+    assert publish.fill_page(filled, dict.fromkeys(names, "a table")) == filled

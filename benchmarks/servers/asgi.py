@@ -13,7 +13,6 @@ Event = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 Sleep = Callable[[float], Awaitable[None]]
-Application = Callable[[Event, Receive, Send], Awaitable[None]]
 
 members: set[Send] = set()
 
@@ -46,8 +45,8 @@ async def tick(sleep: Sleep, send: Send) -> None:
         await send({"type": "websocket.send", "text": TICK})
 
 
-def make_application(mode: str, sleep: Sleep, lost: type[Exception]) -> Application:
-    """An application for either event loop.
+def make_application(mode: str, sleep: Sleep, lost: type[Exception]) -> Any:
+    """An application for either event loop; each server has its own idea of its type.
 
     Args:
         mode: see :class:`~benchmarks.servers.startup.Settings`.

@@ -7,6 +7,7 @@ from functools import partial
 import trio
 
 from trio_websock import Handler, Ok, Push, Reason, Result, Server, current_connection, serve
+from trio_websock.protocol import COMPILED
 
 from .startup import TICK, announce, delays, parse_settings
 
@@ -67,7 +68,7 @@ async def main() -> None:
     start = partial(serve, handler, port=0, compress=settings.deflate, ssl_context=settings.ssl_context())
     async with trio.open_nursery() as nursery:
         server: Server = await nursery.start(start)
-        announce(server.port, "trio", "httptools")
+        announce(server.port, "trio", "httptools", codec="compiled" if COMPILED else "pure")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from .startup import HOST, TICK, announce, delays, parse_settings
 members: set[WSTransport] = set()
 
 
-class Echo(WSListener):
+class Echo(WSListener):  # type: ignore[misc, unused-ignore]  # where it is not installed
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type == WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code(), frame.get_close_message())

@@ -61,9 +61,9 @@ def open_socket() -> socket.socket:
     return socket.create_server((HOST, 0), backlog=1024)
 
 
-def announce(port: int, *packages: str) -> None:
+def announce(port: int, *packages: str, **facts: str) -> None:
     """Tell who started us that clients may come, and what they will find."""
-    versions = {"Python": sys.version.split()[0], **{package: version(package) for package in packages}}
+    versions = {"Python": sys.version.split()[0], **{package: version(package) for package in packages}, **facts}
     print(json.dumps({"port": port, "versions": versions}), flush=True)
 
 
