@@ -102,7 +102,7 @@ class Exit:
         except Exception as exc:
             logger.error("%s failed, peer %s", name, self._connection.peer, exc_info=exc)
         if scope.cancelled_caught:
-            logger.error("%s was cancelled, peer %s: it has %s seconds", name, self._connection.peer, timeout)
+            logger.error("%s was cancelled, peer %s: its time was over", name, self._connection.peer)
 
     async def _close(self, ending: Ending, *, is_awaited: bool) -> None:
         """Let the peer finish the closing handshake, if it is its turn and there is time, and close."""
