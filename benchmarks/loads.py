@@ -49,6 +49,11 @@ class Load:
         """The measurement that the summary shows."""
         return "kib_per_connection" if self.mode == "idle" else "cpu_us"
 
+    @property
+    def one_pass(self) -> float:
+        """Seconds until every connection has had its turn; 0 where they have no turns."""
+        return self.connections / self.rate if self.rate else 0.0
+
     def generator_arguments(self, certificate: str) -> list[str]:
         arguments = [f"--mode={self.mode}", f"--connections={self.connections}", f"--depth={self.depth}"]
         arguments += [f"--size={self.size}", f"--rate={self.rate}"]

@@ -33,6 +33,7 @@ SOURCE = Path(__file__).with_name("load.c")
 COMPILE = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
 LIBRARIES = ("-lssl", "-lcrypto", "-lz")
 START_PATIENCE = 60  # seconds
+WARMUP = 0.5  # seconds
 BURST = ("--mode=burst", "--connections=20")
 BURST_MESSAGES = 5
 SPARE_DESCRIPTORS = 200
@@ -126,7 +127,10 @@ class Workbench:
         if load.connections + SPARE_DESCRIPTORS > self._descriptors:
             raise MeasurementFailed(f"{load.connections} connections need more than {self._descriptors} descriptors")
         with self.run_server(peer, load.server_arguments(self._certificate)) as server:
-            window = [f"--seconds={self._seconds}", f"--warmup={min(0.5, self._seconds)}", f"--pid={server.pid}"]
+            # Each connection has had its first message before the window begins, and has another one in it.
+            seconds = max(self._seconds, load.one_pass)
+            warmup = max(min(WARMUP, self._seconds), load.one_pass)
+            window = [f"--seconds={seconds}", f"--warmup={warmup}", f"--pid={server.pid}"]
             arguments = load.generator_arguments(self._certificate)
             self.run_generator(server, [*arguments, *BURST, f"--depth={0 if load.mode == 'ticks' else BURST_MESSAGES}"])
             figures = self.run_generator(server, [*arguments, *window])
