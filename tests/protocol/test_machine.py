@@ -5,6 +5,8 @@ Each case is fed whole, byte by byte, and with a tail behind it.
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from trio_websock.codes import Opcode
@@ -166,6 +168,16 @@ class TestBatches:
         target = machine()
         target.receive_data(frame(0x81, b"abc")[:-1])
         assert (target.next_batch(2), target.has_backlog) == ([], False)
+
+    def test_part_of_a_frame_does_not_keep_what_came_with_it(self) -> None:
+        target = machine()
+        tracemalloc.start()
+        try:
+            feed(target, frame(0x89) * 1000 + b"\x89")
+            target.data_to_send()
+            assert tracemalloc.get_traced_memory()[0] < 3000
+        finally:
+            tracemalloc.stop()
 
     def test_data_may_come_on_top_of_a_backlog(self) -> None:
         target = machine()

@@ -163,10 +163,13 @@ class Machine:
             # RFC 6455 §8.1. Text is decoded in several places; the fault gets its name here.
             came = f"text came that is not UTF-8: {exc.reason} at byte {exc.start}"
             self._fail(InvalidPayload(came, "RFC 6455 §8.1"))
+        self._cut_short = len(batch) >= max_messages or self._inflated >= _MAX_INFLATED
         if self._position == len(self._buffer):
             self._buffer = b""
             self._position = 0
-        self._cut_short = len(batch) >= max_messages or self._inflated >= _MAX_INFLATED
+        elif not self._cut_short:  # a few bytes of a frame must not keep all that came with them
+            self._buffer = self._buffer[self._position :]
+            self._position = 0
         return batch
 
     @property
