@@ -87,7 +87,7 @@ async def test_no_ping_is_queued_behind_output_the_peer_does_not_take(autojump_c
     async with open_quiet(ping_interval=5, ping_timeout=4, write_timeout=1000) as peer:
         peer.transport.take(0)
         await peer.send("0")
-        await trio.sleep(100)
+        await trio.sleep(98)
         peer.transport.take()
         await trio.sleep(1)
         assert peer.received() == ["0"]
