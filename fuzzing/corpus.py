@@ -10,7 +10,7 @@ from pathlib import Path
 
 __all__ = ["NAMES", "read_corpus"]
 
-NAMES = ("frames", "deflate", "http_head")
+NAMES = ("frames", "deflate", "http_head", "twins")
 
 SEEDS = Path(__file__).parent / "seeds"
 

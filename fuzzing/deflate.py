@@ -28,9 +28,7 @@ from trio_websock.protocol.frames import Role
 
 from .choices import Choices, Cut, whole
 
-__all__ = ["MODULES", "check_input"]
-
-MODULES = ["trio_websock.protocol.deflate"]
+__all__ = ["check_input"]
 
 ROOMS = (None, 0, 1, 10, 1000, 100_000)
 ROLES = (Role.SERVER, Role.CLIENT)

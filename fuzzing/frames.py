@@ -26,9 +26,7 @@ from trio_websock.protocol.machine import Limits, Machine, PeerClose, Role
 
 from .choices import Choices, Cut, whole
 
-__all__ = ["MODULES", "check_input", "kept_size", "split_frames"]
-
-MODULES = ["trio_websock.protocol", "trio_websock.messages", "trio_websock.codes"]
+__all__ = ["check_input", "kept_size", "split_frames"]
 
 MESSAGE_SIZES = (None, 1, 10, 125, 126, 1000, 70_000)
 FRAME_SIZES = (None, 1, 50, 1000)

@@ -35,9 +35,7 @@ from trio_websock.server.upgrading import agree_on_upgrade
 
 from .choices import Choices, Cut, whole
 
-__all__ = ["MODULES", "check_input"]
-
-MODULES = ["trio_websock.server", "trio_websock.protocol", "trio_websock.request"]
+__all__ = ["check_input"]
 
 T = TypeVar("T")
 
