@@ -37,7 +37,7 @@ from .writer import Writer
 
 __all__ = ["Dispatcher"]
 
-logger = logging.getLogger("trio_websock.connection")
+logger: logging.Logger = logging.getLogger("trio_websock.connection")
 
 MAX_UNSENT_SIZE = 64 * 1024  # bytes queued by one batch of callbacks before they have to wait for the peer
 
@@ -89,7 +89,7 @@ class Dispatcher:
         self._unsent_size = 0
         self.state: Any = None
         #: Whether ``init`` has succeeded, so that ``terminate`` is owed.
-        self.has_state = False
+        self.has_state: bool = False
         #: Set when the loop has come to its end.
         self.ending: Ending | None = None
 

@@ -23,7 +23,7 @@ from .writer import Writer
 
 __all__ = ["Exit"]
 
-logger = logging.getLogger("trio_websock.connection")
+logger: logging.Logger = logging.getLogger("trio_websock.connection")
 
 FAULT_DRAIN_TIMEOUT = 1.0  # seconds for a peer that broke the protocol to take our close frame before the reset
 

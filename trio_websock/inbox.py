@@ -76,10 +76,10 @@ class Inbox:
         self._mailbox = Parking()
         self.interruption: Reason | None = None
         #: Whether the mailbox task waits for an item, perhaps with one in its hands already.
-        self.expects_info = False
-        self.received = 0
+        self.expects_info: bool = False
+        self.received: int = 0
         #: When the reader last had to wait for room; ``math.inf`` while it does.
-        self.reading_since = -math.inf
+        self.reading_since: float = -math.inf
 
     def put_arrivals(self, batch: Sequence[Arrival]) -> None:
         """Queue what one read yielded."""

@@ -23,7 +23,7 @@ class Lifetime:
     __slots__ = ("_scopes", "deadline")
 
     def __init__(self) -> None:
-        self.deadline = math.inf
+        self.deadline: float = math.inf
         self._scopes: list[trio.CancelScope] = []
 
     @contextmanager

@@ -37,7 +37,7 @@ from .writer import Writer
 
 __all__ = ["run_connection"]
 
-logger = logging.getLogger("trio_websock.connection")
+logger: logging.Logger = logging.getLogger("trio_websock.connection")
 
 
 async def run_connection(connection: Connection, handler: BoundHandler, args: object) -> Reason:

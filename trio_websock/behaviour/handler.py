@@ -113,7 +113,7 @@ class BoundHandler:
 
     def __init__(self, handler: object) -> None:
         handler = get_origin(handler) or handler  # of Echo[int, str] the class, which has the callbacks
-        self.name = _name_of(handler)
+        self.name: str = _name_of(handler)
         missing = [name for name in REQUIRED if not _defines(handler, name)]
         if missing:
             raise TypeError(f"handler {self.name} has no {' and no '.join(missing)}")

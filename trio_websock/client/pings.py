@@ -28,10 +28,10 @@ class SentPing:
     __slots__ = ("answered_after", "event", "payload", "sent_at")
 
     def __init__(self, payload: bytes) -> None:
-        self.payload = payload
+        self.payload: bytes = payload
         #: Set when there is nothing more to wait for.
-        self.event = trio.Event()
-        self.sent_at = trio.current_time()
+        self.event: trio.Event = trio.Event()
+        self.sent_at: float = trio.current_time()
         #: Seconds until its pong; ``None`` before that.
         self.answered_after: float | None = None
 

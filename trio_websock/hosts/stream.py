@@ -39,8 +39,8 @@ class StreamTransport(Transport):
         self._wire = wire
         self._machine = machine
         self._queued_size = 0
-        self.subprotocol = subprotocol
-        self.peer = wire.peer
+        self.subprotocol: str | None = subprotocol
+        self.peer: str = wire.peer
         if leftover:
             machine.receive_data(leftover)
 

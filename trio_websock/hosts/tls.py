@@ -42,8 +42,8 @@ class TlsWire(Wire):
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._answers_size = 0
-        self.received_size = 0
-        self.scheme = "https"
+        self.received_size: int = 0
+        self.scheme: str = "https"
 
     @property
     def client(self) -> tuple[str, int] | None:  # type: ignore[override]  # read-only here

@@ -34,7 +34,7 @@ from ..transport import Arrival, Transport
 
 __all__ = ["TrioWebSocketTransport", "request_from", "upgrade_request"]
 
-logger = logging.getLogger("trio_websock.hosts")
+logger: logging.Logger = logging.getLogger("trio_websock.hosts")
 
 READ_SIZE = 64 * 1024  # bytes taken from the library while nobody has asked for them yet
 

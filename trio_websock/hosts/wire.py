@@ -116,10 +116,10 @@ class SocketWire(Wire):
         self._fd = sock.fileno()
         self._chunks: list[bytes | memoryview] = []
         self._is_full = False
-        self.received_size = 0
-        self.unsent_size = 0
-        self.scheme = "http"
-        self.client = _prepare_socket(sock, address)
+        self.received_size: int = 0
+        self.unsent_size: int = 0
+        self.scheme: str = "http"
+        self.client: tuple[str, int] | None = _prepare_socket(sock, address)
 
     async def receive(self) -> bytes:
         # A read that filled its buffer has more behind it; all others would only be told to wait. Either way the

@@ -55,7 +55,7 @@ class Assembler:
     __slots__ = ("_buffer", "_compressed", "_decoder", "_deflate", "_empty_fragments", "_limits", "_text", "in_message")
 
     def __init__(self, limits: Limits, deflate: PerMessageDeflate | None) -> None:
-        self.in_message = False
+        self.in_message: bool = False
         self._limits = limits
         self._deflate = deflate
         self._buffer: bytearray | None = None

@@ -112,8 +112,8 @@ class Machine:
     def __init__(self, role: Role, limits: Limits, deflate: PerMessageDeflate | None = None) -> None:
         self.failure: RemoteError | None = None
         self.peer_close: PeerClose | None = None
-        self.close_sent = False
-        self.finished = False
+        self.close_sent: bool = False
+        self.finished: bool = False
         self._expects_mask = role is Role.SERVER
         self._deflate = deflate
         self._allows_rsv1 = deflate is not None

@@ -61,7 +61,7 @@ class SizedBody(Body):
     def __init__(self, size: int) -> None:
         self._data = bytearray()
         self._missing = size
-        self.is_complete = size == 0
+        self.is_complete: bool = size == 0
 
     def receive_data(self, data: bytes) -> bytes:
         taken = data[: self._missing]

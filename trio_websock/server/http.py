@@ -38,7 +38,7 @@ class HttpChannel:
     __slots__ = ("_buffer", "_max_body_size", "_max_head_size", "wire")
 
     def __init__(self, wire: Wire, max_head_size: int, max_body_size: int) -> None:
-        self.wire = wire
+        self.wire: Wire = wire
         self._buffer = b""
         self._max_head_size = max_head_size
         self._max_body_size = max_body_size

@@ -23,7 +23,7 @@ from .binding import SocketFile, bind_tcp, bind_unix
 
 __all__ = ["Admit", "Entrance", "open_entrances"]
 
-logger = logging.getLogger("trio_websock.server")
+logger: logging.Logger = logging.getLogger("trio_websock.server")
 
 Admit: TypeAlias = Callable[[Wire], None]
 """Takes a client in, without waiting."""
@@ -78,7 +78,7 @@ class SocketEntrance(Entrance):
         sock.setblocking(False)
         self._socket = sock
         self._file = file
-        self.address = _address_of(sock)
+        self.address: tuple[str, int] | str | None = _address_of(sock)
 
     async def admit_clients(self, admit: Admit) -> None:
         while True:

@@ -34,7 +34,7 @@ from .site import Application, Site, site_for
 
 __all__ = ["Server", "serve"]
 
-logger = logging.getLogger("trio_websock.server")
+logger: logging.Logger = logging.getLogger("trio_websock.server")
 
 # Clients that are being told "too many connections" at one time; what comes on top is dropped without a word, or the
 # telling would cost what the limit is there to save.

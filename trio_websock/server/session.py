@@ -36,7 +36,7 @@ from .upgrading import Agreement, agree_on_upgrade
 
 __all__ = ["APPLICATION_PROTOCOL", "Session", "refuse_wire"]
 
-logger = logging.getLogger("trio_websock.server")
+logger: logging.Logger = logging.getLogger("trio_websock.server")
 
 # A body may take handshake_timeout, and longer only as long as this many bytes per second come.
 MIN_BODY_RATE = 1024
@@ -98,7 +98,7 @@ class Session:
         self._channel: HttpChannel | None = None
         self._was_answered = False
         #: Whether it knows of the shutdown.
-        self.is_told = False
+        self.is_told: bool = False
         #: The WebSocket, once there is one.
         self.connection: Connection | None = None
 

@@ -24,7 +24,7 @@ from .ledger import Ledger
 
 __all__ = ["Application", "Site", "Wish", "site_for"]
 
-logger = logging.getLogger("trio_websock.server")
+logger: logging.Logger = logging.getLogger("trio_websock.server")
 
 Application: TypeAlias = Callable[[Request], "Response | Upgrade | Awaitable[Response | Upgrade]"]
 """An application function, plain or a coroutine function: our counterpart of a Plug."""

@@ -38,7 +38,7 @@ from .upgrading import Agreement
 
 __all__ = ["serve_stream"]
 
-logger = logging.getLogger("trio_websock.server")
+logger: logging.Logger = logging.getLogger("trio_websock.server")
 
 
 async def serve_stream(

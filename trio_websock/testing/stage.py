@@ -223,7 +223,7 @@ class Stage:
     def __init__(self, host: Host) -> None:
         self.host = host
         #: For the check to open, and open at its end; what waits for it is up to its handler.
-        self.gate = trio.Event()
+        self.gate: trio.Event = trio.Event()
         self._log = _LogKeeper()
         self._note, self._noted = trio.open_memory_channel[Any](math.inf)
 

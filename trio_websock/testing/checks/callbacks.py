@@ -199,7 +199,7 @@ class Counting:
     """Counts the connections of an instance; subclasses nothing, its callbacks are plain functions."""
 
     def __init__(self) -> None:
-        self.connections = 0
+        self.connections: int = 0
 
     def init(self, args: Any) -> Any:
         self.connections += 1
