@@ -528,7 +528,8 @@ static void run_idle(void)
     usage silent = measure_usage();
     usleep((useconds_t)(settings.seconds * 1e6));
     usage after = measure_usage();
-    printf("{\"mode\":\"idle\",\"cpu_us\":%.4f,\"per_second\":%.1f,\"kib_per_connection\":%.3f,\"kib_per_connection_used\":%.3f,"
+    printf("{\"mode\":\"idle\",\"cpu_us\":%.4f,\"per_second\":%.1f,"
+           "\"kib_per_connection\":%.3f,\"kib_per_connection_used\":%.3f,"
            "\"idle_cpu_percent\":%.4f,\"verified\":%lu}\n",
            microseconds(before, open, count), (double)count / (opened.moment - before.moment),
            (double)(open.resident - before.resident) / 1024 / (double)count,
@@ -685,10 +686,11 @@ static void run_all(void)
            microseconds(before, after, messages), (double)messages / seconds,
            (double)messages * (double)settings.size / seconds / 1e6);
     print_percentiles();
-    printf("\"server_busy\":%.4f,\"generator_busy\":%.4f,\"kib_per_connection\":%.3f,\"deflate\":%s,\"verified\":%lu}\n",
+    printf("\"server_busy\":%.4f,\"generator_busy\":%.4f,"
+           "\"kib_per_connection\":%.3f,\"deflate\":%s,\"verified\":%lu}\n",
            (after.cpu - before.cpu) / seconds, (own_cpu() - own) / seconds,
-           (double)(after.resident - resident) / 1024 / settings.connections, deflate_answer.accepted ? "true" : "false",
-           (unsigned long)verified);
+           (double)(after.resident - resident) / 1024 / settings.connections,
+           deflate_answer.accepted ? "true" : "false", (unsigned long)verified);
 }
 
 /* ---- The command line ---- */
