@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import signal
 import sys
@@ -58,7 +59,7 @@ def run_once(workbench: Workbench, results: Results, number: int, peer: Peer, lo
         return Run(number, load.name, peer.name, {}, str(failed), average)
     figures = measured["figures"]
     results.versions[peer.name] = measured["versions"]
-    print(f"round {number}: {load.title}: {peer.title}: {figures[load.headline]:.1f}", file=sys.stderr)
+    print(f"round {number}: {load.title}: {peer.title}: {figures.get(load.headline, math.inf):.1f}", file=sys.stderr)
     return Run(number, load.name, peer.name, figures, "", average)
 
 

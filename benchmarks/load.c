@@ -2,7 +2,7 @@
  *
  * Build:  gcc -O2 -o load load.c -lssl -lcrypto -lz      (Debian: apt-get install gcc libssl-dev zlib1g-dev)
  * Use:    load --port PORT [--mode MODE] [--connections N] [--depth N] [--size BYTES] [--seconds S] [--warmup S]
- *              [--pid SERVER] [--rate MESSAGES_PER_SECOND] [--binary] [--deflate] [--trust CERTIFICATE]
+ *              [--pid SERVER] [--rate MESSAGES_PER_SECOND] [--stuck] [--binary] [--deflate] [--trust CERTIFICATE]
  *
  * Modes:
  *   echo   Each connection keeps DEPTH messages of SIZE bytes in flight; each echo releases the next. With --rate, the
@@ -13,6 +13,11 @@
  *   idle   Opens all connections, has one message echoed on each, and is silent for SECONDS.
  *   churn  Opens a connection, has one message echoed, closes it, and waits for the end of the stream; again and again.
  *   burst  Opens connections one after another, has DEPTH messages echoed on each, and resets it.
+ *
+ * --stuck measures an echo or a fan twice, for SECONDS each: alone, and beside one connection more, with small buffers,
+ * which never reads, and in an echo sends as much as it can. Its own messages do not count; what does is what it costs
+ * the others, and the server's memory. A message that is not answered 5 seconds after the end is no failure, but a
+ * figure: stalled.
  *
  * --deflate offers permessage-deflate; if the server accepts it, messages (JSON then) travel compressed both ways.
  * --trust speaks TLS with a server whose certificate is in that file. --pid measures the CPU time of that process and
@@ -46,6 +51,7 @@ enum { WRONG_USE = 2, CLOSED = 3, WRONG_CONTENT = 4, STALLED = 5 };
 enum { CONTINUATION = 0, TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 enum mode { ECHO, FAN, TICKS, IDLE, CHURN, BURST };
 enum { MAX_HEAD = 8192, MAX_FRAME_HEAD = 14, MAX_EVENTS = 512, PATIENCE = 10 /* seconds */ };
+enum { NARROW_SEGMENT = 536, NARROW_BUFFER = 4096, FLOOD_FRAMES = 64, MAX_FLOOD = 1 << 26 /* bytes */ };
 
 static const char *const mode_names[] = {"echo", "fan", "ticks", "idle", "churn", "burst"};
 
@@ -54,9 +60,9 @@ static struct {
     int port, connections, depth, pid, opcode;
     size_t size;
     double seconds, warmup, rate;
-    bool deflate;
+    bool deflate, stuck;
     const char *trust;
-} settings = {ECHO, 0, 1, 1, 0, TEXT, 32, 2, 0.5, 0, false, NULL};
+} settings = {ECHO, 0, 1, 1, 0, TEXT, 32, 2, 0.5, 0, false, false, NULL};
 
 typedef struct {
     int fd;
@@ -182,10 +188,17 @@ static double percentile(double share) /* in microseconds */
     return 0;
 }
 
-static void print_percentiles(void)
+static void print_percentiles(const char *of)
 {
     if (!latency_count) return;
-    printf("\"p50_us\":%.2f,\"p99_us\":%.2f,\"p999_us\":%.2f,", percentile(.5), percentile(.99), percentile(.999));
+    printf("\"%sp50_us\":%.2f,\"%sp99_us\":%.2f,\"%sp999_us\":%.2f,", of, percentile(.5), of, percentile(.99), of,
+           percentile(.999));
+}
+
+static void forget_latencies(void)
+{
+    memset(latencies, 0, sizeof latencies);
+    latency_count = 0;
 }
 
 /* ---- The message, and its frame ---- */
@@ -294,13 +307,18 @@ static void send_blocking(connection *c, const void *data, size_t size)
 
 /* ---- Opening a connection ---- */
 
-static int connect_socket(void)
+/* A narrow socket takes little, and makes the server's side of it take little, too: as far away, on a bad network. */
+static int connect_socket(bool is_narrow)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)settings.port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     struct timeval patience = {PATIENCE, 0};
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+    int one = 1, segment = NARROW_SEGMENT, buffer = NARROW_BUFFER, fd = socket(AF_INET, SOCK_STREAM, 0);
     if (fd < 0) fail(WRONG_USE, "socket: %s", strerror(errno));
+    if (is_narrow) {
+        setsockopt(fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer);
+    }
     for (int tries = 0; connect(fd, (struct sockaddr *)&address, sizeof address); tries++) {
         if (tries == 100) fail(WRONG_USE, "connecting to port %d: %s", settings.port, strerror(errno));
         usleep(50000);
@@ -353,16 +371,21 @@ static void shake_hands(connection *c)
     if (!frames) make_frames();
 }
 
-static void open_connection(connection *c)
+static void open_on(int fd, connection *c)
 {
     memset(c, 0, sizeof *c);
-    c->fd = connect_socket();
+    c->fd = fd;
     bool reads_much = settings.mode == ECHO || settings.mode == FAN || settings.mode == TICKS;
     c->input_capacity = MAX_HEAD + settings.size * (reads_much ? 2 : 1) + (reads_much ? 1 << 16 : 0);
     c->input = allocate(c->input_capacity, 1);
     c->sent_at = allocate((size_t)settings.depth, sizeof(double));
     if (settings.trust) start_tls(c);
     shake_hands(c);
+}
+
+static void open_connection(connection *c)
+{
+    open_on(connect_socket(false), c);
 }
 
 static void end_connection(connection *c)
@@ -510,7 +533,7 @@ static void run_churn(void)
     usage after = measure_usage();
     printf("{\"mode\":\"churn\",\"cpu_us\":%.4f,\"per_second\":%.1f,", microseconds(before, after, count),
            (double)count / (after.moment - before.moment));
-    print_percentiles();
+    print_percentiles("");
     printf("\"verified\":%lu}\n", (unsigned long)verified);
 }
 
@@ -556,10 +579,12 @@ static connection *connections;
 static int epoll;
 static uint64_t messages;          /* in the window, or before it in the warm-up */
 static bool counting;
+static double counted_since;       /* latencies of what was sent from then on */
 static uint64_t turns;             /* of the connections, with --rate */
 static double due;                 /* when the next one is */
 static uint64_t *deliveries;       /* fan: of each message in flight, a ring */
 static uint64_t delivered;         /* fan: messages that have reached everybody */
+static bool ending;                /* nothing new is released */
 
 static void release_message(connection *c)
 {
@@ -571,10 +596,10 @@ static void release_message(connection *c)
 static void finish_oldest(connection *c, double moment)
 {
     if (c->owed >= (size_t)c->in_flight) fail(WRONG_CONTENT, "more messages came back than were sent");
-    if (counting) record_latency(moment - c->sent_at[c->oldest]);
+    if (counting && c->sent_at[c->oldest] >= counted_since) record_latency(moment - c->sent_at[c->oldest]);
     c->oldest = (c->oldest + 1) % settings.depth;
     c->in_flight--;
-    if (settings.rate <= 0) release_message(c);
+    if (settings.rate <= 0 && !ending) release_message(c);
 }
 
 static void count_delivery(uint64_t message, double moment)
@@ -640,6 +665,42 @@ static int take_turns(void)
     return wait > 1 ? (int)wait : 0;
 }
 
+/* ---- The one that does not read ---- */
+
+static connection stuck;
+static uint8_t *flood;             /* copies of the frame, which it sends in a circle */
+static size_t flooded;             /* bytes of that */
+static double stuck_since, stuck_until; /* when it was opened, and when the server gave it up */
+
+static void watch_stuck(int change, uint32_t events)
+{
+    struct epoll_event event = {.events = events | EPOLLRDHUP, .data.ptr = &stuck};
+    if (epoll_ctl(epoll, change, stuck.fd, &event)) fail(WRONG_USE, "epoll: %s", strerror(errno));
+}
+
+static void open_stuck(void)
+{
+    open_on(connect_socket(true), &stuck);
+    fcntl(stuck.fd, F_SETFL, O_NONBLOCK);
+    flood = allocate(FLOOD_FRAMES, frame_size);
+    for (int i = 0; i < FLOOD_FRAMES; i++) memcpy(flood + (size_t)i * frame_size, frames, frame_size);
+    watch_stuck(EPOLL_CTL_ADD, settings.mode == ECHO ? EPOLLOUT : 0);
+    stuck_since = now();
+}
+
+static void attend_stuck(uint32_t events)
+{
+    size_t size = FLOOD_FRAMES * frame_size, position = flooded % size;
+    if (events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) {
+        stuck_until = now();
+        epoll_ctl(epoll, EPOLL_CTL_DEL, stuck.fd, NULL);
+    } else {
+        ssize_t n = send(stuck.fd, flood + position, size - position, MSG_NOSIGNAL);
+        if (n > 0) flooded += (size_t)n;
+        if (flooded >= MAX_FLOOD) watch_stuck(EPOLL_CTL_MOD, 0);
+    }
+}
+
 static bool wait_and_receive(int milliseconds)
 {
     struct epoll_event events[MAX_EVENTS];
@@ -647,6 +708,10 @@ static bool wait_and_receive(int milliseconds)
     int count = epoll_wait(epoll, events, MAX_EVENTS, milliseconds);
     for (int i = 0; i < count; i++) {
         connection *c = events[i].data.ptr;
+        if (c == &stuck) {
+            attend_stuck(events[i].events);
+            continue;
+        }
         if (events[i].events & ~(uint32_t)EPOLLOUT) progress |= receive_messages(c);
         flush_frames(c);
         if (settings.mode == FAN) flush_frames(connections);
@@ -689,12 +754,67 @@ static void run_all(void)
     printf("{\"mode\":\"%s\",\"cpu_us\":%.4f,\"per_second\":%.1f,\"mb_per_second\":%.3f,", mode_names[settings.mode],
            microseconds(before, after, messages), (double)messages / seconds,
            (double)messages * (double)settings.size / seconds / 1e6);
-    print_percentiles();
+    print_percentiles("");
     printf("\"server_busy\":%.4f,\"generator_busy\":%.4f,"
            "\"kib_per_connection\":%.3f,\"deflate\":%s,\"verified\":%lu}\n",
            (after.cpu - before.cpu) / seconds, (own_cpu() - own) / seconds,
            (double)(after.resident - resident) / 1024 / settings.connections,
            deflate_answer.accepted ? "true" : "false", (unsigned long)verified);
+}
+
+/* Goes on for so long, and counts from new. Returns the most memory that the server had meanwhile. */
+static long run_for(double seconds)
+{
+    double start = now(), looked = 0;
+    long most = 0;
+    messages = 0;
+    counted_since = start;
+    forget_latencies();
+    for (double moment = start; moment < start + seconds; moment = now()) {
+        wait_and_receive(100);
+        if (moment - looked < 0.05) continue;
+        long resident = measure_usage().resident;
+        if (resident > most) most = resident;
+        looked = moment;
+    }
+    return most;
+}
+
+static bool is_answered(void)
+{
+    for (int i = 0; i < settings.connections; i++)
+        if (connections[i].in_flight) return false;
+    return true;
+}
+
+/* Waits for what is in flight. Returns whether something never came. */
+static bool is_stalled(void)
+{
+    double until = now() + PATIENCE / 2;
+    ending = true;
+    while (!is_answered() && now() < until) wait_and_receive(100);
+    return !is_answered();
+}
+
+static void run_beside_stuck(void)
+{
+    open_all();
+    run_for(settings.warmup);
+    counting = true;
+    long resident = run_for(settings.seconds);
+    if (!messages) fail(STALLED, "nothing arrived for %g seconds", settings.seconds);
+    printf("{\"mode\":\"%s\",", mode_names[settings.mode]);
+    print_percentiles("alone_");
+    open_stuck();
+    usage before = measure_usage();
+    long grown = run_for(settings.seconds) - resident;
+    usage after = measure_usage();
+    printf("\"cpu_us\":%.4f,\"per_second\":%.1f,", microseconds(before, after, messages),
+           (double)messages / (after.moment - before.moment));
+    print_percentiles("");
+    if (stuck_until) printf("\"stuck_seconds\":%.3f,", stuck_until - stuck_since);
+    printf("\"grown_mib\":%.3f,\"stalled\":%d,\"flooded\":%zu,\"verified\":%lu}\n",
+           grown > 0 ? (double)grown / (1 << 20) : 0, is_stalled(), flooded, (unsigned long)verified);
 }
 
 /* ---- The command line ---- */
@@ -721,7 +841,7 @@ static void parse_arguments(int argc, char **argv)
         {"mode", 1, 0, 'm'}, {"port", 1, 0, 'p'},    {"connections", 1, 0, 'c'}, {"depth", 1, 0, 'd'},
         {"size", 1, 0, 's'}, {"seconds", 1, 0, 't'}, {"warmup", 1, 0, 'w'},      {"pid", 1, 0, 'k'},
         {"rate", 1, 0, 'r'}, {"binary", 0, 0, 'b'},  {"deflate", 0, 0, 'z'},     {"trust", 1, 0, 'T'},
-        {0, 0, 0, 0},
+        {"stuck", 0, 0, 'S'}, {0, 0, 0, 0},
     };
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) switch (option) {
         case 'm': settings.mode = parse_mode(optarg); break;
@@ -735,12 +855,15 @@ static void parse_arguments(int argc, char **argv)
         case 'r': settings.rate = atof(optarg); break;
         case 'b': settings.opcode = BINARY; break;
         case 'z': settings.deflate = true; break;
+        case 'S': settings.stuck = true; break;
         case 'T': settings.trust = optarg; break;
         default: exit(WRONG_USE);
         }
     bool positive = settings.port > 0 && settings.connections > 0 && settings.depth >= 0;
     if (!positive) fail(WRONG_USE, "--port is needed; counts are positive");
     if (settings.depth < 1 && settings.mode != BURST) fail(WRONG_USE, "only a burst has no messages");
+    if (settings.stuck && (settings.mode > FAN || settings.deflate || settings.trust || settings.rate > 0))
+        if (settings.mode != BURST) fail(WRONG_USE, "--stuck is for plain echoes and fans");
     if (settings.size > 1 << 28) fail(WRONG_USE, "messages of at most 256 MiB");
 }
 
@@ -754,7 +877,7 @@ int main(int argc, char **argv)
     case CHURN: run_churn(); break;
     case IDLE: run_idle(); break;
     case BURST: run_burst(); break;
-    default: run_all();
+    default: settings.stuck ? run_beside_stuck() : run_all();
     }
     return 0;
 }

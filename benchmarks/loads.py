@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["GROWTH", "LOADS", "SIZES", "Load"]
+__all__ = ["GROWTH", "LOADS", "SIZES", "STUCK", "Load"]
 
 Mode = Literal["echo", "fan", "ticks", "idle", "churn"]
 KIB = 1024
+STUCK_WRITE_TIMEOUT = 0.5  # seconds; short enough to pass within a measurement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,7 @@ class Load:
         binary: binary messages instead of text.
         deflate: with permessage-deflate.
         tls: over TLS.
+        stuck: after a while one more connection, which never reads; echo and fan only.
         unit: what the CPU time is divided by.
     """
 
@@ -42,11 +44,14 @@ class Load:
     binary: bool = False
     deflate: bool = False
     tls: bool = False
+    stuck: bool = False
     unit: str = "message"
 
     @property
     def headline(self) -> str:
-        """The measurement that the summary shows."""
+        """The measurement that the summary shows, or would show."""
+        if self.stuck:
+            return "p99_us"
         return "kib_per_connection" if self.mode == "idle" else "cpu_us"
 
     @property
@@ -57,12 +62,13 @@ class Load:
     def generator_arguments(self, certificate: str) -> list[str]:
         arguments = [f"--mode={self.mode}", f"--connections={self.connections}", f"--depth={self.depth}"]
         arguments += [f"--size={self.size}", f"--rate={self.rate}"]
-        arguments += ["--binary"] * self.binary + ["--deflate"] * self.deflate
+        arguments += ["--binary"] * self.binary + ["--deflate"] * self.deflate + ["--stuck"] * self.stuck
         return arguments + [f"--trust={certificate}"] * self.tls
 
     def server_arguments(self, certificate: str) -> list[str]:
         mode = self.mode if self.mode in ("fan", "ticks") else "echo"
-        return [f"--mode={mode}"] + ["--deflate"] * self.deflate + [f"--certificate={certificate}"] * self.tls
+        arguments = [f"--mode={mode}"] + ["--deflate"] * self.deflate + [f"--certificate={certificate}"] * self.tls
+        return arguments + [f"--write-timeout={STUCK_WRITE_TIMEOUT}"] * self.stuck
 
 
 def _size(size: int) -> str:
@@ -97,6 +103,20 @@ SIZES = tuple(_echo(1, size=size) for size in (32, 256, 2 * KIB, 16 * KIB, 128 *
 #: The same number of messages a second, on more and more connections.
 GROWTH = tuple(_growth(connections) for connections in (10, 50, 500, 5000))
 
+#: One peer among 200 does not read: what the others notice of it.
+STUCK = (
+    Load(name="stuck-echo", title="echo 199×1, 1 KiB", connections=199, size=KIB, stuck=True),
+    Load(
+        name="stuck-fan",
+        title="fan-out 1→200, 1 KiB",
+        mode="fan",
+        connections=199,
+        size=KIB,
+        stuck=True,
+        unit="delivery",
+    ),
+)
+
 LOADS = {
     load.name: load
     for load in (
@@ -127,5 +147,6 @@ LOADS = {
         Load(name="churn", title="connect, echo, close", mode="churn", unit="connection"),
         *GROWTH,
         *SIZES[1:-1],
+        *STUCK,
     )
 }

@@ -3,6 +3,7 @@
 ::
 
     python -m benchmarks.publish benchmarks/results/results.json
+    python -m benchmarks.publish benchmarks/results/results.json --only stuck
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from .plots import draw_all
 from .results import Results
-from .table import describe, details, growth, ratios, summary
+from .table import describe, details, growth, ratios, stuck, summary
 
 __all__ = ["fill_page", "main"]
 
@@ -39,16 +40,22 @@ def fill_page(page: str, parts: dict[str, str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.publish", description="Results into the documentation.")
     parser.add_argument("results", type=Path)
-    results = Results.load(parser.parse_args().results)
+    parser.add_argument("--only", action="append", metavar="PART", help="of the page; pictures are left as they are")
+    arguments = parser.parse_args()
+    results = Results.load(arguments.results)
     parts = {
         "machine": describe(results),
         "summary": summary(results),
         "ratios": ratios(results),
         "growth": growth(results),
+        "stuck": stuck(results),
         "details": "\n\n".join(details(results)),
     }
+    wanted = {name: text for name, text in parts.items() if name in (arguments.only or parts)}
     page = DOCS / "benchmarks.md"
-    page.write_text(fill_page(page.read_text(), parts))
+    page.write_text(fill_page(page.read_text(), wanted))
+    if arguments.only:
+        return
     pictures = DOCS / "benchmarks"
     pictures.mkdir(exist_ok=True)
     draw_all(results, pictures)

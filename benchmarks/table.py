@@ -1,4 +1,4 @@
-"""Results as a Markdown table: a summary of all loads, the ratios, and each load in full.
+"""Results as Markdown tables: a summary of all loads, the ratios, each load in full, and what one stuck peer costs.
 
 In: results. Out: text. Knows nothing of files.
 """
@@ -6,12 +6,13 @@ In: results. Out: text. Knows nothing of files.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import median
 
-from .loads import GROWTH, LOADS, Load
+from .loads import GROWTH, LOADS, STUCK, Load
 from .peers import OWN, PEERS
 from .results import Results, Spread
 
-__all__ = ["describe", "details", "growth", "ratios", "report", "summary"]
+__all__ = ["describe", "details", "growth", "ratios", "report", "stuck", "summary"]
 
 MISSING = "–"
 
@@ -25,6 +26,7 @@ MESSAGE_COLUMNS = {
     "p999_us": "p99.9 µs",
 }
 MEMORY_COLUMNS = {"kib_per_connection": "KiB per connection"}
+STUCK_LATENCIES = {"p50_us": "p50 µs", "p99_us": "p99 µs", "p999_us": "p99.9 µs"}
 IDLE_COLUMNS = {
     "kib_per_connection": "KiB per connection",
     "kib_per_connection_used": "after an echo",
@@ -36,7 +38,7 @@ IDLE_COLUMNS = {
 
 def report(results: Results) -> str:
     """Everything, as one text."""
-    parts = (describe(results), summary(results), ratios(results), growth(results), *details(results))
+    parts = (describe(results), summary(results), ratios(results), growth(results), stuck(results), *details(results))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -110,6 +112,40 @@ def _detail(results: Results, load: Load) -> str:
     return _table([load.title, *present.values()], rows)
 
 
+def stuck(results: Results) -> str:
+    """What the others notice of one peer that does not read: a table for each such load."""
+    loads = [load for load in STUCK if load.name in results.loads]
+    return "\n\n".join(_stuck_table(results, load) for load in loads)
+
+
+def _stuck_table(results: Results, load: Load) -> str:
+    rows = [
+        [PEERS[server].title, *_stuck_cells(results, server, load.name)]
+        for server in results.servers
+        if results.by_round(server, load.name, "stalled")
+    ]
+    return _table([load.title, *STUCK_LATENCIES.values(), "MiB more", "the stuck one"], rows)
+
+
+def _stuck_cells(results: Results, server: str, load: str) -> list[str]:
+    grown, ended = results.spread(server, load, "grown_mib"), results.spread(server, load, "stuck_seconds")
+    stalled = results.by_round(server, load, "stalled").values()
+    cells = [_beside(results, server, load, figure) for figure in STUCK_LATENCIES]
+    if any(stalled):
+        cells = [f"**stalled**, {sum(stalled):.0f} of {len(stalled)}"] + [MISSING] * (len(cells) - 1)
+    return [*cells, _number(grown and grown.median), f"reset after {ended.median:.1f} s" if ended else "stays"]
+
+
+def _beside(results: Results, server: str, load: str, figure: str) -> str:
+    """A latency without and with the stuck peer, and the median of the ratios within a run."""
+    alone, beside = results.spread(server, load, f"alone_{figure}"), results.spread(server, load, figure)
+    if alone is None or beside is None:
+        return MISSING
+    before, after = (results.by_round(server, load, name) for name in (f"alone_{figure}", figure))
+    ratio = median(after[number] / before[number] for number in before.keys() & after.keys())
+    return f"{_number(alone.median)} → {_number(beside.median)} (×{ratio:.2f})"
+
+
 def _columns(load: Load) -> dict[str, str]:
     if load.mode == "idle":
         return IDLE_COLUMNS
@@ -117,7 +153,8 @@ def _columns(load: Load) -> dict[str, str]:
 
 
 def _known(names: Sequence[str]) -> list[Load]:
-    return [LOADS[name] for name in names if name in LOADS]
+    """The loads of these names that are measured in one way: those with a stuck peer have a table of their own."""
+    return [LOADS[name] for name in names if name in LOADS and not LOADS[name].stuck]
 
 
 def _row_title(load: Load) -> str:

@@ -70,7 +70,7 @@ class Leaving(Answering):
 async def drive(generator: Path, handler: type[Answering], *arguments: str) -> subprocess.CompletedProcess[bytes]:
     """What the load generator says of a handler."""
     async with trio.open_nursery() as nursery:
-        server: Server = await nursery.start(partial(serve, handler, port=0))
+        server: Server = await nursery.start(partial(serve, handler, port=0, grace=0))
         command = [str(generator), f"--port={server.port}", "--seconds=0.1", "--warmup=0", *arguments]
         done = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
         nursery.cancel_scope.cancel()
@@ -98,6 +98,36 @@ async def test_the_generator_is_content_with_an_echo(generator: Path, mode: str)
     done = await drive(generator, Answering, f"--mode={mode}", "--connections=3", "--size=300")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["verified"] > 0
+
+
+async def test_one_that_does_not_read_beside_an_echo_is_measured_apart(generator: Path) -> None:
+    done = await drive(generator, Answering, "--stuck", "--connections=3", "--size=300", "--seconds=0.3")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["flooded"] > 100_000
+    assert figures["stalled"] == 0
+    assert figures["alone_p50_us"] > 0
+
+
+class Holding(Answering):
+    """Answers nobody any more once a fourth client is there."""
+
+    clients = 0
+
+    def init(self, args: object) -> Result[None]:
+        Holding.clients += 1
+        return Ok(None)
+
+    async def handle_in(self, message: str | bytes, state: None) -> Result[None]:
+        if self.clients > 3:
+            await trio.sleep_forever()
+        return Push(message, state)
+
+
+@pytest.mark.slow  # it takes 5 seconds to be sure
+async def test_a_server_that_lets_one_hold_up_the_others_is_stalled(generator: Path) -> None:
+    done = await drive(generator, Holding, "--stuck", "--connections=3")
+    assert json.loads(done.stdout)["stalled"] == 1
 
 
 def test_the_generator_compiles_without_a_warning(generator: Path, tmp_path: Path) -> None:
@@ -136,11 +166,32 @@ def test_the_summary_shows_median_and_spread_of_every_load() -> None:
         "| --- | ---: | ---: |",
         "| echo 1×1, 32 B | 15.0 (10.0–20.0) | 30.0 (20.0–40.0) |",
     ]
-    assert len(lines) == 2 + len(loads.LOADS)
+    assert len(lines) == 2 + len(loads.LOADS) - len(loads.STUCK)
 
 
 def test_ratios_are_taken_within_a_round() -> None:
     assert table.ratios(example()).splitlines()[2] == "| echo 1×1, 32 B | 0.50 |"
+
+
+def beside_stuck(number: int, alone: float, beside: float, **figures: float) -> object:
+    latencies = {"p50_us": beside, "p99_us": beside, "p999_us": beside}
+    before = {f"alone_{name}": alone for name in latencies}
+    return results.Run(number, "stuck-fan", "own", {"grown_mib": 0.5, "stalled": 0, **before, **latencies, **figures})
+
+
+def stuck_row(*runs: object) -> str:
+    return table.stuck(results.Results({}, 1.0, {}, list(runs))).splitlines()[-1]  # type: ignore[no-any-return]
+
+
+def test_what_a_stuck_peer_costs_is_compared_within_a_run() -> None:
+    row = stuck_row(beside_stuck(1, 10, 11), beside_stuck(2, 20, 22), beside_stuck(3, 40, 44, stuck_seconds=1.5))
+    assert row == f"| trio-websock |{' 20.0 → 22.0 (×1.10) |' * 3} 0.50 | reset after 1.5 s |"
+
+
+def test_who_stalls_has_no_latencies() -> None:
+    assert (
+        stuck_row(beside_stuck(1, 10, 10, stalled=1)) == "| trio-websock | **stalled**, 1 of 1 | – | – | 0.50 | stays |"
+    )
 
 
 def test_results_are_read_as_they_were_saved(tmp_path: Path) -> None:
@@ -168,7 +219,7 @@ def test_every_server_is_a_peer(server: Path) -> None:
 def test_the_page_has_a_place_for_everything_that_is_published() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text()
     names = re.findall(r"<!-- (\w+): written by benchmarks.publish -->", page)
-    assert names == ["machine", "summary", "ratios", "growth", "details"]
+    assert names == ["machine", "summary", "ratios", "growth", "stuck", "details"]
     filled = publish.fill_page(page, dict.fromkeys(names, "a table"))
     assert filled.count("a table") == len(names)
     assert publish.fill_page(filled, dict.fromkeys(names, "a table")) == filled

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import trio
 
@@ -37,7 +39,8 @@ class Member(Handler[None, str]):
 
     async def handle_in(self, message: str | bytes, state: None) -> Result[None]:
         for mailbox in members:
-            mailbox.send_nowait(str(message))
+            with suppress(trio.WouldBlock):  # who does not keep up misses some
+                mailbox.send_nowait(str(message))
         return Ok(state)
 
     async def handle_info(self, info: str, state: None) -> Result[None]:
@@ -65,7 +68,10 @@ class Ticker(Echo):
 async def main() -> None:
     settings = parse_settings()
     handler = {"echo": PlainEcho if settings.plain else Echo, "fan": Member, "ticks": Ticker}[settings.mode]
-    start = partial(serve, handler, port=0, compress=settings.deflate, ssl_context=settings.ssl_context())
+    options: dict[str, Any] = {"compress": settings.deflate, "ssl_context": settings.ssl_context()}
+    if settings.write_timeout is not None:
+        options["write_timeout"] = settings.write_timeout
+    start = partial(serve, handler, port=0, **options)
     async with trio.open_nursery() as nursery:
         server: Server = await nursery.start(start)
         announce(server.port, "trio", "httptools", codec="compiled" if COMPILED else "pure")

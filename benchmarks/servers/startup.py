@@ -32,12 +32,15 @@ class Settings(NamedTuple):
         deflate: accept permessage-deflate.
         certificate: the file with certificate and key to serve TLS with.
         plain: callbacks are plain functions, where the library leaves the choice.
+        write_timeout: seconds that a peer which takes nothing is borne with, where the library knows such a limit;
+            ``None``: its default.
     """
 
     mode: str
     deflate: bool
     certificate: str | None
     plain: bool
+    write_timeout: float | None
 
     def ssl_context(self) -> ssl.SSLContext | None:
         if self.certificate is None:
@@ -53,6 +56,7 @@ def parse_settings() -> Settings:
     parser.add_argument("--deflate", action="store_true")
     parser.add_argument("--certificate")
     parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--write-timeout", type=float)
     return Settings(**vars(parser.parse_args()))
 
 
