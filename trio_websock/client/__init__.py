@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .answer import HandshakeResponse
-from .failures import ConnectFailed, ConnectionClosed, HandshakeError, UpgradeRejected
+from .failures import ConnectFailed, ConnectionClosed, HandshakeError, ProxyFailed, UpgradeRejected
 from .opening import open_websocket
 from .options import ClientOptions
 from .websocket import WebSocket
@@ -14,6 +14,7 @@ __all__ = [
     "ConnectionClosed",
     "HandshakeError",
     "HandshakeResponse",
+    "ProxyFailed",
     "UpgradeRejected",
     "WebSocket",
     "open_websocket",

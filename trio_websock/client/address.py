@@ -7,7 +7,7 @@ name up and opens nothing.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urldefrag, urljoin, urlsplit
 
 from ..errors import OptionError
@@ -37,7 +37,7 @@ class Address:
     host: str
     port: int
     target: str
-    credentials: tuple[str, str] | None = None
+    credentials: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def is_secure(self) -> bool:

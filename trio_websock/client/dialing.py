@@ -1,4 +1,4 @@
-"""From a URL to an open WebSocket: names, TCP, TLS, the handshake, redirects.
+"""From a URL to an open WebSocket: names, proxies, TCP, TLS, the handshake, redirects.
 
 In: a URL and the options. Out: a transport, or an error that says which step failed. Nothing stays open behind an
 error or a cancellation. Runs no callback and reads no message.
@@ -26,7 +26,9 @@ from .answer import HandshakeResponse
 from .failures import ConnectFailed, UpgradeRejected
 from .handshake import Agreement, authorize, check_response, new_request, serialize_request
 from .options import ClientOptions
+from .proxy import Proxy, proxy_for
 from .response import receive_response
+from .tunnel import open_tunnel
 
 __all__ = ["Opened", "open_transport"]
 
@@ -47,7 +49,7 @@ async def open_transport(url: str, client: ClientOptions, options: Options) -> O
 
     Raises:
         OptionError: this is not the URL of a WebSocket.
-        ConnectFailed: there is no connection, or not in time.
+        ConnectFailed: there is no connection, or not in time; ``ProxyFailed`` if it is the proxy's fault.
         UpgradeRejected: the server answered with something else than 101.
         HandshakeError: its 101 is not what RFC 6455 expects.
 
@@ -56,7 +58,8 @@ async def open_transport(url: str, client: ClientOptions, options: Options) -> O
     address = parse_url(url)
     with trio.move_on_after(client.connect_timeout):
         return await _follow(address, client, options)
-    raise ConnectFailed(f"no WebSocket with {address.url} within {client.connect_timeout:g} seconds")
+    through = _words_for(_proxy_for(address, client))
+    raise ConnectFailed(f"no WebSocket with {address.url}{through} within {client.connect_timeout:g} seconds")
 
 
 async def _follow(first: Address, client: ClientOptions, options: Options) -> Opened:
@@ -101,8 +104,9 @@ def _next_address(address: Address, response: HandshakeResponse, client: ClientO
 
 
 async def _dial(address: Address, request: Request, client: ClientOptions, options: Options) -> Opened:
+    proxy = _proxy_for(address, client)
     try:
-        wire = await _open_wire(address, client)
+        wire = await _open_wire(address, client, proxy)
     except (OSError, UnicodeError) as exc:
         raise ConnectFailed(f"no connection with {address.url}: {exc}") from exc
     try:
@@ -113,18 +117,30 @@ async def _dial(address: Address, request: Request, client: ClientOptions, optio
         agreement = check_response(request, response, options)
     except ConnectionLost as exc:
         wire.abort()
-        raise ConnectFailed(f"no connection with {address.url}: {exc}") from exc
+        raise ConnectFailed(f"no connection with {address.url}{_words_for(proxy)}: {exc}") from exc
     except BaseException:
         wire.abort()
         raise
     return Opened(_transport_over(wire, agreement, options, leftover), request, response)
 
 
-async def _open_wire(address: Address, client: ClientOptions) -> Wire:
+def _proxy_for(address: Address, client: ClientOptions) -> Proxy | None:
+    is_given = client.stream is not None or client.path is not None
+    return None if is_given else proxy_for(address, client.proxy)
+
+
+def _words_for(proxy: Proxy | None) -> str:
+    return "" if proxy is None else f" through the proxy {proxy.url}"
+
+
+async def _open_wire(address: Address, client: ClientOptions, proxy: Proxy | None) -> Wire:
     if client.stream is not None:
-        return wire_for(client.stream)
+        given = client.stream
+        return wire_for(given if isinstance(given, trio.abc.Stream) else await given())
     if client.path is not None:
         return wire_for(await trio.open_unix_socket(os.fspath(client.path)))
+    if proxy is not None:
+        return await open_tunnel(proxy, address.host, address.port, client.proxy_ssl_context or _system_context())
     return wire_for(await trio.open_tcp_stream(address.host, address.port))
 
 

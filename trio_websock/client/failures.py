@@ -13,7 +13,7 @@ from ..errors import RemoteError, TransportError, describe
 if TYPE_CHECKING:
     from .answer import HandshakeResponse
 
-__all__ = ["ClosedBy", "ConnectFailed", "ConnectionClosed", "HandshakeError", "UpgradeRejected"]
+__all__ = ["ClosedBy", "ConnectFailed", "ConnectionClosed", "HandshakeError", "ProxyFailed", "UpgradeRejected"]
 
 ClosedBy: TypeAlias = Literal["us", "peer", "nobody"]
 """Whose close frame came first; ``"nobody"``: the connection was lost."""
@@ -24,6 +24,21 @@ class ConnectFailed(TransportError):
 
     What happened underneath is its ``__cause__``, if anything did.
     """
+
+
+class ProxyFailed(ConnectFailed):
+    """There is no connection because the proxy is not there, or refused to make one.
+
+    Args:
+        proxy: its URL, without credentials.
+        why: what happened, in words.
+        response: what it answered, if it speaks HTTP and refused.
+    """
+
+    def __init__(self, proxy: str, why: str, response: HandshakeResponse | None = None) -> None:
+        super().__init__(f"no connection through the proxy {proxy}: {why}")
+        self.proxy: str = proxy
+        self.response: HandshakeResponse | None = response
 
 
 class HandshakeError(RemoteError):

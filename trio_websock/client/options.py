@@ -9,16 +9,21 @@ import math
 import os
 import re
 import ssl
-from dataclasses import dataclass, fields
-from typing import Any, TypedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeAlias, TypedDict
 
 import trio
 
 from ..errors import OptionError
 from ..options import Deflate, Options, check_names
 from ..request import HeaderInput, Headers
+from .proxy import ENVIRONMENT, check_proxy
 
-__all__ = ["ClientKeywords", "ClientOptions", "HandlerKeywords", "split_client_keywords"]
+__all__ = ["ClientKeywords", "ClientOptions", "HandlerKeywords", "StreamSource", "split_client_keywords"]
+
+StreamSource: TypeAlias = trio.abc.Stream | Callable[[], Awaitable[trio.abc.Stream]]
+"""A connection that is open already, or an async function that opens one, asked at every attempt."""
 
 # RFC 9110 §5.1 and §5.5: what a name and a value are made of. A line break would begin a header of somebody else's.
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -35,28 +40,39 @@ class ClientOptions:
         authorization: ``(user, password)`` for Basic, or a token for Bearer; wins over what the URL says.
         ssl_context: for ``wss``; ``None`` trusts what the system trusts.
         path: a Unix socket to connect to, instead of the URL's host and port.
-        stream: a connection that is open already; owned from now on.
-        connect_timeout: seconds for everything up to the open WebSocket: names, TCP, TLS, redirects, the answer.
+        stream: a connection that is open already, owned from now on; or an async function that opens one.
+        proxy: the URL of one, ``http``, ``https``, ``socks5``, ``socks5h``, ``socks4`` or ``socks4a``, with user and
+            password if it wants them; ``True`` or ``"environment"`` for what the environment's variables say; ``None``
+            or ``False`` connects directly.
+        proxy_ssl_context: for a proxy at ``https://``; ``None`` trusts what the system trusts.
+        connect_timeout: seconds for everything up to the open WebSocket: names, proxy, TCP, TLS, redirects, the answer.
         max_redirects: answers with a new place that are followed; 0 follows none.
     """
 
     headers: HeaderInput = ()
-    authorization: tuple[str, str] | str | None = None
+    authorization: tuple[str, str] | str | None = field(default=None, repr=False)
     ssl_context: ssl.SSLContext | None = None
     path: str | os.PathLike[str] | None = None
-    stream: trio.abc.Stream | None = None
+    stream: StreamSource | None = None
+    proxy: str | bool | None = field(default=None, repr=False)
+    proxy_ssl_context: ssl.SSLContext | None = None
     connect_timeout: float = 10
     max_redirects: int = 5
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "headers", _checked_headers(self.headers))
         _check_authorization(self.authorization)
-        if self.ssl_context is not None and not isinstance(self.ssl_context, ssl.SSLContext):
-            raise OptionError("ssl_context", self.ssl_context, "an ssl.SSLContext or None")
-        if self.stream is not None and not isinstance(self.stream, trio.abc.Stream):
-            raise OptionError("stream", self.stream, "a trio.abc.Stream or None")
+        for name in ("ssl_context", "proxy_ssl_context"):
+            context = getattr(self, name)
+            if context is not None and not isinstance(context, ssl.SSLContext):
+                raise OptionError(name, context, "an ssl.SSLContext or None")
+        if not (self.stream is None or isinstance(self.stream, trio.abc.Stream) or callable(self.stream)):
+            raise OptionError("stream", self.stream, "a trio.abc.Stream, an async function that opens one, or None")
         if self.stream is not None and self.path is not None:
             raise TypeError("a client connects to a path or over a stream, not both")
+        check_proxy(self.proxy)
+        if isinstance(self.proxy, str) and self.proxy != ENVIRONMENT and (self.stream is not None or self.path):
+            raise TypeError("a client connects through a proxy, or to a path or over a stream, not both")
         seconds = self.connect_timeout
         if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds > 0:
             raise OptionError("connect_timeout", seconds, "a positive number of seconds (math.inf for no limit)")
@@ -72,7 +88,9 @@ class ClientKeywords(TypedDict, total=False):
     authorization: tuple[str, str] | str | None
     ssl_context: ssl.SSLContext | None
     path: str | os.PathLike[str] | None
-    stream: trio.abc.Stream | None
+    stream: StreamSource | None
+    proxy: str | bool | None
+    proxy_ssl_context: ssl.SSLContext | None
     connect_timeout: float
     max_redirects: int
     timeout: float

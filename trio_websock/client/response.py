@@ -53,11 +53,16 @@ class _Parts:
         self.is_complete = True
 
 
-async def receive_response(wire: Wire) -> tuple[HandshakeResponse, bytes]:
+async def receive_response(wire: Wire, *, is_tunnel: bool = False) -> tuple[HandshakeResponse, bytes]:
     """Wait for the answer; interim ones, such as 103, are passed over.
 
+    Args:
+        wire: on which the request was sent.
+        is_tunnel: the request was ``CONNECT``: if it is granted, what follows the head is the tunnel, and no body
+            (RFC 9110 §9.3.6).
+
     Returns:
-        The answer, and what came behind the head of a 101.
+        The answer, and what came behind the head of a 101 or of a granted ``CONNECT``.
 
     Raises:
         HandshakeError: it is not HTTP/1.1, or too large.
@@ -72,7 +77,8 @@ async def receive_response(wire: Wire) -> tuple[HandshakeResponse, bytes]:
         parser = httptools.HttpResponseParser(parts)
         _feed(parser, head)
         status = parser.get_status_code()
-        if status >= 200:
+        has_body = status >= 200 and not (is_tunnel and status < 300)
+        if has_body:
             await _receive_body(wire, parser, parts, buffer)
             buffer = b""
         if status >= 200 or status == _SWITCHING:

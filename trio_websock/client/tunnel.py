@@ -1,0 +1,111 @@
+"""The way through a proxy: ``CONNECT`` over HTTP, or SOCKS.
+
+In: a proxy, and the host and port behind it. Out: a wire that ends at that host, or an error that names the proxy.
+Knows nothing of WebSockets; TLS with the server behind is put over the wire by whoever asked for it.
+
+HTTP's ``CONNECT`` is one request and one answer, which the client can read anyway. SOCKS is python-socks's.
+"""
+
+from __future__ import annotations
+
+import math
+import ssl
+from typing import Any, NoReturn
+
+import trio
+
+from ..errors import ConnectionLost
+from ..hosts.tls import TlsWire
+from ..hosts.wire import Wire, wire_for
+from ..request import Headers, Request
+from .failures import HandshakeError, ProxyFailed
+from .handshake import authorize, serialize_request
+from .proxy import Proxy
+from .response import receive_response
+
+__all__ = ["open_tunnel"]
+
+
+async def open_tunnel(proxy: Proxy, host: str, port: int, context: ssl.SSLContext) -> Wire:
+    """Have ``proxy`` connect us with ``host``.
+
+    Args:
+        proxy: where it is, and what it speaks.
+        host: of the server; looked up by the proxy, but for ``socks5`` and ``socks4``.
+        port: of the server.
+        context: for a proxy that is reached over TLS.
+
+    Raises:
+        ProxyFailed: there is no such proxy, or it does not connect us.
+
+    Checkpoint: always. Cancelled: what was open is dropped.
+    """
+    if proxy.is_socks:
+        return await _connect_socks(proxy, host, port)
+    try:
+        wire = wire_for(await trio.open_tcp_stream(proxy.host, proxy.port))
+    except OSError as exc:
+        _fail(proxy, exc)
+    try:
+        if proxy.scheme == "https":
+            wire = await _agree_on_keys(wire, proxy, context)
+        await _connect_http(wire, proxy, host, port)
+    except (ConnectionLost, HandshakeError) as exc:
+        wire.abort()
+        _fail(proxy, exc)
+    except BaseException:
+        wire.abort()
+        raise
+    return wire
+
+
+def _fail(proxy: Proxy, exc: Exception) -> NoReturn:
+    raise ProxyFailed(proxy.url, str(exc) or type(exc).__name__) from exc
+
+
+async def _agree_on_keys(wire: Wire, proxy: Proxy, context: ssl.SSLContext) -> Wire:
+    tls = TlsWire(wire, context, server_side=False, server_hostname=proxy.host)
+    await tls.handshake()
+    return tls
+
+
+async def _connect_http(wire: Wire, proxy: Proxy, host: str, port: int) -> None:
+    """Ask for a tunnel.
+
+    Source: RFC 9110 §9.3.6.
+    """
+    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    pairs = [("Host", target)]
+    if proxy.credentials is not None:
+        pairs.append(("Proxy-Authorization", authorize(proxy.credentials) or ""))
+    await wire.send_all([serialize_request(Request("CONNECT", target, Headers(pairs)))])
+    response, leftover = await receive_response(wire, is_tunnel=True)
+    if not 200 <= response.status < 300:
+        words = f"it answered {response.status} {response.reason}".rstrip()
+        raise ProxyFailed(proxy.url, f"{words}: expected 200", response)
+    if leftover:
+        # Whoever is behind it waits for us to begin, with TLS as with a handshake.
+        raise ProxyFailed(proxy.url, f"{len(leftover)} bytes came before anything was asked of the server")
+
+
+async def _connect_socks(proxy: Proxy, host: str, port: int) -> Wire:
+    """Ask for a tunnel.
+
+    Source: RFC 1928, RFC 1929; SOCKS 4 has no RFC.
+    """
+    from python_socks import ProxyError
+    from python_socks.async_.trio import Proxy as SocksProxy
+
+    user, password = proxy.credentials or (None, None)
+    socks: Any = SocksProxy(_kind_of(proxy), proxy.host, proxy.port, user, password, proxy.resolves_names)
+    try:
+        # Without a number it would give up after a minute, which is connect_timeout's business.
+        return wire_for(trio.SocketStream(await socks.connect(host, port, timeout=math.inf)))
+    except (ProxyError, OSError, ValueError, trio.BrokenResourceError) as exc:  # ValueError: a name SOCKS cannot tell
+        _fail(proxy, exc)
+
+
+def _kind_of(proxy: Proxy) -> Any:
+    from python_socks import ProxyType
+
+    return ProxyType.SOCKS5 if proxy.scheme.startswith("socks5") else ProxyType.SOCKS4
