@@ -15,6 +15,9 @@ from trio_websock.hosts.tls import TlsWire
 from trio_websock.hosts.wire import SocketWire
 
 
+RECORD_HEAD = b"\x17\x03\x03\x01\x00"  # 256 bytes of application data follow
+
+
 @pytest.fixture(scope="module")
 def contexts():
     """A server's context, and one of a client that trusts it."""
@@ -53,9 +56,18 @@ async def test_bytes_pass_both_ways(pair):
     assert await server.receive() == b"to the server"
     await server.send_all([b"to the client"])
     assert await client.receive() == b"to the client"
-    assert server.received_size == 13
     assert server.scheme == "https"
     assert server.client is None
+
+
+async def test_bytes_of_an_unfinished_record_count_as_received(pair, nursery):
+    server, _, inner = pair
+    before = server.received_size
+    nursery.start_soon(server.receive)
+    inner.write_nowait([RECORD_HEAD + b"a few of 256 bytes"])
+    inner.flush_nowait()
+    await wait_all_tasks_blocked()
+    assert server.received_size == before + 5 + 18
 
 
 async def test_large_output_passes_whole(pair, nursery):
