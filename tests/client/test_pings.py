@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trio_websock import Pong
+from trio_websock import Ping, Pong
 from trio_websock.client.pings import SentPings
 
 
@@ -32,3 +32,13 @@ async def test_at_the_end_nobody_waits():
     pings.end()
     assert sent.event.is_set()
     assert sent.answered_after is None
+
+
+def test_an_observer_is_told_each_ping_and_pong():
+    pings = SentPings()
+    assert not pings
+    seen = []
+    pings.observer = seen.append
+    assert pings
+    pings.notice([Ping(b"a"), "message", Pong(b"b")])
+    assert seen == [Ping(b"a"), Pong(b"b")]

@@ -1,4 +1,4 @@
-"""Pings whose pongs are waited for.
+"""Pings whose pongs are waited for, and whoever wants to see pings and pongs.
 
 In: payloads of pings, and what has arrived. Out: the seconds each took. Sends nothing.
 """
@@ -6,12 +6,12 @@ In: payloads of pings, and what has arrived. Out: the seconds each took. Sends n
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import final
 
 import trio
 
-from ..messages import Pong
+from ..messages import Ping, Pong
 from ..transport import Arrival
 
 __all__ = ["SentPing", "SentPings"]
@@ -40,13 +40,15 @@ class SentPing:
 class SentPings:
     """All of one connection, in the order they were sent."""
 
-    __slots__ = ("_pings",)
+    __slots__ = ("_pings", "observer")
 
     def __init__(self) -> None:
         self._pings: deque[SentPing] = deque()
+        #: Told each ping and pong that arrives, before the waiting tasks are; must neither block nor raise.
+        self.observer: Callable[[Ping | Pong], None] | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._pings)
+        return bool(self._pings) or self.observer is not None
 
     def add(self, payload: bytes) -> SentPing:
         """Wait for the pong of a ping that is about to be sent."""
@@ -71,6 +73,8 @@ class SentPings:
         """
         latency = None
         for arrival in batch:
+            if self.observer is not None and isinstance(arrival, (Ping, Pong)):
+                self.observer(arrival)
             if type(arrival) is Pong and any(sent.payload == arrival.payload for sent in self._pings):
                 latency = self._answer(arrival.payload)
         return latency
