@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The Autobahn|Testsuite: its fuzzing client, the one judge of WebSocket servers that everybody knows.
+# The Autobahn|Testsuite: its fuzzing client and its fuzzing server, the judges of WebSocket ends that everybody knows.
 #
-#   autobahn.sh setup       make it ready: once, needs the network
-#   autobahn.sh ready       exit status 0 if it is
-#   autobahn.sh run SPEC    run it with a fuzzingclient.json
+#   autobahn.sh setup         make it ready: once, needs the network
+#   autobahn.sh ready         exit status 0 if it is
+#   autobahn.sh run SPEC      run its client against a server, with a fuzzingclient.json
+#   autobahn.sh serve SPEC    run its server until it is ended, with a fuzzingserver.json
 #
 # It is written for Python 2.7, which few machines still have. In this order we take: a Python 2.7 on the PATH, of pyenv,
 # or named by AUTOBAHN_PYTHON; PyPy 2.7 from Debian 11 through apt; the suite's own Docker image (AUTOBAHN_DOCKER=1 asks
@@ -84,18 +85,20 @@ setup() {
   touch "$home/ready"
 }
 
+# Either end: what "wstest -m MODE" does, without wstest, which imports TLS and WAMP. In place of this shell, so that who
+# ends the one ends the other.
 run() {
-  local spec=$1
+  local mode=$1 spec=$2
   if [ -e "$home/docker" ]; then
     exec docker run --rm --network host --user "$(id -u):$(id -g)" -v "$(dirname "$spec"):$(dirname "$spec")" "$image" \
-      wstest -m fuzzingclient -s "$spec"
+      wstest -m "$mode" -s "$spec" -u 0
   fi
-  # What "wstest -m fuzzingclient" does, without wstest, which imports TLS and WAMP. In place of this shell, so that who
-  # ends the one ends the other.
-  PYTHONPATH="$home/suite:$home/tools" exec "$home/python" -s - "$spec" "$home/suite" <<'PYTHON'
+  # It keeps every octet of every case: better that it fails than that it takes the memory of the whole machine.
+  ulimit -v "${AUTOBAHN_MEMORY:-9000000}"
+  PYTHONPATH="$home/suite:$home/tools" exec "$home/python" -s - "$mode" "$spec" "$home/suite" <<'PYTHON'
 import json, site, sys, types
 
-site.addsitedir(sys.argv[2])  # for the namespace package zope
+site.addsitedir(sys.argv[3])  # for the namespace package zope
 import twisted.internet
 
 tls = types.ModuleType("twisted.internet.ssl")
@@ -103,11 +106,16 @@ tls.ClientContextFactory = object  # asked for even by ws://
 sys.modules["twisted.internet.ssl"] = twisted.internet.ssl = tls
 
 import autobahntestsuite  # first: it chooses the reactor
-from autobahntestsuite.fuzzing import FuzzingClientFactory
+from autobahntestsuite.fuzzing import FuzzingClientFactory, FuzzingServerFactory
 from twisted.internet import reactor
 
-with open(sys.argv[1]) as spec:
-    FuzzingClientFactory(json.load(spec))
+with open(sys.argv[2]) as spec:
+    settings = json.load(spec)
+if sys.argv[1] == "fuzzingclient":
+    FuzzingClientFactory(settings)
+else:
+    factory = FuzzingServerFactory(settings)
+    reactor.listenTCP(factory.port, factory, interface="127.0.0.1")
 reactor.run()
 PYTHON
 }
@@ -115,6 +123,7 @@ PYTHON
 case "${1:-}" in
   setup) [ -e "$home/ready" ] || setup ;;
   ready) [ -e "$home/ready" ] ;;
-  run) run "${2:?a fuzzingclient.json}" ;;
+  run) run fuzzingclient "${2:?a fuzzingclient.json}" ;;
+  serve) run fuzzingserver "${2:?a fuzzingserver.json}" ;;
   *) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p}' "$0"; exit 2 ;;
 esac
