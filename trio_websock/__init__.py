@@ -28,14 +28,19 @@ from .behaviour.reasons import (
 )
 from .behaviour.results import Ok, Push, Reply, Result, Stop
 from .client import (
+    Again,
+    Client,
     ClientOptions,
     ConnectFailed,
     ConnectionClosed,
     HandshakeError,
     HandshakeResponse,
+    Outage,
     ProxyFailed,
+    Reconnect,
     UpgradeRejected,
     WebSocket,
+    connect,
     open_websocket,
 )
 from .codes import CloseCode, Opcode
@@ -70,7 +75,9 @@ __all__ = [
     "DISCONNECTED",
     "NORMAL",
     "RESTART",
+    "Again",
     "Binary",
+    "Client",
     "ClientOptions",
     "CloseCode",
     "ConnectFailed",
@@ -94,6 +101,7 @@ __all__ = [
     "Opcode",
     "OptionError",
     "Options",
+    "Outage",
     "Payload",
     "Ping",
     "PolicyViolation",
@@ -102,6 +110,7 @@ __all__ = [
     "Push",
     "Query",
     "Reason",
+    "Reconnect",
     "Remote",
     "RemoteError",
     "Reply",
@@ -126,6 +135,7 @@ __all__ = [
     "WebSocket",
     "WriteTimeout",
     "check_upgrade",
+    "connect",
     "current_connection",
     "is_upgrade",
     "open_websocket",

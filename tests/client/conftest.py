@@ -89,3 +89,21 @@ def start_server(nursery: trio.Nursery) -> StartServer:
             pass  # the client has left, as it may
 
     return start
+
+
+@pytest.fixture
+def start_servers(start_server: StartServer) -> Callable[..., Callable[[], Awaitable[MemoryStream]]]:
+    """``stream=start_servers(*scripts)``: opens a stream to the next of them at each attempt, and is refused then."""
+
+    def start(*scripts: Script) -> Callable[[], Awaitable[MemoryStream]]:
+        waiting = iter(scripts)
+
+        async def open_stream() -> MemoryStream:
+            script = next(waiting, None)
+            if script is None:
+                raise ConnectionRefusedError("nobody listens here any more")
+            return start_server(script)
+
+        return open_stream
+
+    return start
