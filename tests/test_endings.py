@@ -6,11 +6,13 @@ A real server on real sockets: a pair of them and virtual time, or TCP where a r
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
-import os
 import socket
 import struct
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import trio
@@ -22,213 +24,25 @@ from trio_websock import (
     Error,
     FrameError,
     Normal,
-    Ok,
-    Push,
     Remote,
     Shutdown,
     Stop,
     Timeout,
     WriteTimeout,
-    serve,
-    upgrade,
 )
 
-HANDSHAKE = (
-    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
-KEY = b"\0\0\0\0"  # masks nothing, so that the bytes below can be read
-CLOSE = b"\x88\x82" + KEY + b"\x03\xe8"
-RESERVED_OPCODE = b"\x83\x80" + KEY
-STUCK = "s" * 60_000  # more than a socket's buffer here, less than what makes the loop wait for the peer
-HUGE = "h" * 1_000_000
-BUFFER_SIZE = 4096
+sys.path.append(str(Path(__file__).parent))  # tests are no package
 
+lives = importlib.import_module("lives")
 
-def text(payload):
-    return b"\x81" + bytes([0x80 | len(payload)]) + KEY + payload.encode()
-
-
-class Boom(Exception):
-    pass
-
-
-class Listener(trio.abc.Listener):
-    """Hands a server the sockets a test has made."""
-
-    def __init__(self):
-        self._send, self._receive = trio.open_memory_channel(1)
-
-    def connect(self, ours):
-        self._send.send_nowait(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
-
-    async def accept(self):
-        return await self._receive.receive()
-
-    async def aclose(self):
-        self._receive.close()
-        await trio.lowlevel.checkpoint()
-
-
-def open_unix_pair():
-    return socket.socketpair()
-
-
-def open_tcp_pair():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        theirs = socket.socket()
-        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_SIZE)
-        theirs.connect(listener.getsockname())
-        ours, _ = listener.accept()
-    return ours, theirs
-
-
-class Life:
-    """One connection's life up to a moment: the handler, the server and the peer of one test."""
-
-    def __init__(self, moment):
-        self.moment = moment
-        self.reached = trio.Event()  # the moment
-        self.gate = trio.Event()  # what is running at the moment goes on
-        self.outcome = lambda: Ok(None)  # how it then ends
-        self.calls = []
-        self.listener = Listener()
-        self.scope = trio.CancelScope()
-        self.connection = None
-
-    # The application
-
-    async def application(self, request):
-        await self.pause("before init")
-        return upgrade(self, None)
-
-    async def pause(self, moment):
-        if moment == self.moment:
-            self.reached.set()
-            await self.gate.wait()
-            return self.outcome()
-        return Ok(None)
-
-    async def init(self, args):
-        self.calls.append("init")
-        [self.connection] = self.server.connections
-        return await self.pause("in init")
-
-    async def handle_in(self, message, state):
-        self.calls.append("handle_in")
-        match message:
-            case "stop":
-                return Stop(NORMAL, None, close=4000)
-            case "stuck":
-                return Push(STUCK, state)
-            case "huge":
-                return Push(HUGE, state)
-            case "last words":
-                return Stop(NORMAL, state, messages=HUGE)
-        return await self.pause(message)
-
-    async def handle_info(self, info, state):
-        self.calls.append("handle_info")
-        return await self.pause("in handle_info")
-
-    async def terminate(self, reason, state):
-        self.calls.append(reason)
-        await self.pause("in terminate")
-
-    # The server and the peer
-
-    async def serve(self, *, task_status):
-        with self.scope:
-            await serve(self.application, listeners=[self.listener], task_status=task_status)
-
-    async def begin(self, nursery, open_pair):
-        self.server = await nursery.start(self.serve)
-        await wait_all_tasks_blocked()
-        self.resources = count_resources()
-        ours, theirs = open_pair()
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_SIZE)
-        self.listener.connect(ours)
-        self.stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
-        await self.stream.send_all(HANDSHAKE)
-        if self.moment != "before init":
-            assert (await self.stream.receive_some(1000)).endswith(b"\r\n\r\n")
-        await BEGINNINGS[self.moment](self)
-
-    async def read_to_the_end(self):
-        """Everything the peer gets; its close frame is answered, as far as it can be told while reading."""
-        received = bytearray()
-        try:
-            while data := await self.stream.receive_some(50_000):
-                received += data
-                if b"\x88" in data:
-                    await self.stream.send_all(CLOSE)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # a reset, or a peer that has already said its last word
-        return bytes(received)
-
-
-def count_resources():
-    return trio.lowlevel.current_statistics().tasks_living, len(os.listdir("/proc/self/fd"))
-
-
-# The moments
-
-
-async def wait_reached(life):
-    await life.reached.wait()
-
-
-async def wait_init(life):
-    while life.connection is None:
-        await trio.lowlevel.checkpoint()
-
-
-async def begin_handle_in(life):
-    await life.stream.send_all(text("in handle_in"))
-    await wait_reached(life)
-
-
-async def begin_handle_info(life):
-    await wait_init(life)
-    await life.connection.mailbox.send("x")
-    await wait_reached(life)
-
-
-async def begin_terminate(life):
-    await life.stream.send_all(text("stop"))
-    await wait_reached(life)
-
-
-async def begin_writing(life):
-    await life.stream.send_all(text("stuck") + text("while writing"))
-    await wait_reached(life)
-
-
-async def begin_waiting(life):
-    await life.stream.send_all(text("huge"))
-    await wait_all_tasks_blocked()
-
-
-BEGINNINGS = {
-    "before init": wait_reached,
-    "in init": wait_reached,
-    "idle": wait_init,
-    "in handle_in": begin_handle_in,
-    "in handle_info": begin_handle_info,
-    "in terminate": begin_terminate,
-    "while writing": begin_writing,  # behind a callback that is running
-    "while the loop waits for the peer": begin_waiting,
-}
-
-
-WRITTEN = {"while writing": STUCK, "while the loop waits for the peer": HUGE}
+WRITTEN = {"while writing": lives.STUCK, "while the loop waits for the peer": lives.HUGE}
 
 
 # The endings
 
 
 async def peer_closes(life):
-    await life.stream.send_all(CLOSE)
+    await life.stream.send_all(lives.CLOSE)
 
 
 async def peer_ends_the_stream(life):
@@ -243,7 +57,7 @@ async def peer_resets(life):
 
 
 async def peer_breaks_the_protocol(life):
-    await life.stream.send_all(RESERVED_OPCODE)
+    await life.stream.send_all(lives.RESERVED_OPCODE)
 
 
 async def handler_stops(life):
@@ -255,7 +69,7 @@ async def callback_raises(life):
 
 
 def raise_boom():
-    raise Boom
+    raise lives.Boom
 
 
 async def task_raises(life):
@@ -293,12 +107,12 @@ async def both_close(life):
     if life.moment == "idle":
         life.nursery.start_soon(life.server.shutdown)
     elif life.moment == "while the loop waits for the peer":
-        await life.stream.send_all(text("stop"))
+        await life.stream.send_all(lives.text("stop"))
     life.outcome = lambda: Stop(NORMAL, None, close=4000)
-    await life.stream.send_all(CLOSE)
+    await life.stream.send_all(lives.CLOSE)
 
 
-LOST, BROKEN, RAISED = ConnectionLost, FrameError, Boom
+LOST, BROKEN, RAISED = ConnectionLost, FrameError, lives.Boom
 
 # What terminate is told (of an Error: the class of its cause) and the code of the close frame, if there is one.
 RULED = {
@@ -324,7 +138,7 @@ CLOCK_STANDS = "the idle clock stands still while we are busy, and does not run 
 NOTHING_WRITTEN = "nothing waits for the peer then"
 NOT_OURS = "we have no close to send yet"
 
-ALL = frozenset(BEGINNINGS)
+ALL = frozenset(lives.BEGINNINGS)
 IMPOSSIBLE = {
     handler_stops: {"before init": NO_CALLBACK, "idle": NO_CALLBACK, "while the loop waits for the peer": NO_CALLBACK},
     callback_raises: {
@@ -362,7 +176,7 @@ def possible(endings):
     return [
         pytest.param(ending, moment, id=f"{ending.__name__.replace('_', ' ')}, {moment}")
         for ending in endings
-        for moment in BEGINNINGS
+        for moment in lives.BEGINNINGS
         if moment not in IMPOSSIBLE.get(ending, {})
     ]
 
@@ -390,13 +204,13 @@ def parse_frames(data):
 
 async def live_and_end(ending, moment, open_pair):
     """The life that has been led, and what the peer got."""
-    life = Life(moment)
-    before = count_resources()
+    life = lives.Life(moment)
+    before = lives.count_resources()
     with trio.fail_after(10_000):
         async with trio.open_nursery() as life.nursery:
             await life.begin(life.nursery, open_pair)
             await ending(life)
-            if open_pair is open_unix_pair:
+            if open_pair is lives.open_unix_pair:
                 await wait_all_tasks_blocked()
             life.gate.set()
             received = b"" if ending is peer_resets else await life.read_to_the_end()
@@ -406,9 +220,9 @@ async def live_and_end(ending, moment, open_pair):
             await life.stream.aclose()
             if ending not in REFUSED and not (ending is both_close and moment == "idle"):
                 await wait_all_tasks_blocked()
-                assert count_resources() == life.resources
+                assert lives.count_resources() == life.resources
             life.scope.cancel()
-    assert count_resources() == before
+    assert lives.count_resources() == before
     return life, received
 
 
@@ -451,7 +265,7 @@ def check_logged(caplog, ending, moment):
 @pytest.mark.parametrize(("ending", "moment"), possible(ending for ending in RULED if ending is not peer_resets))
 def test_end_is_told_once_and_leaves_nothing_behind(ending, moment, caplog):
     clock = MockClock(autojump_threshold=0)
-    life, received = trio.run(live_and_end, ending, moment, open_unix_pair, clock=clock)
+    life, received = trio.run(live_and_end, ending, moment, lives.open_unix_pair, clock=clock)
     reason, code = ruled(ending, moment)
     check_terminated(life, reason)
     check_received(received, WRITTEN.get(moment), code, may_be_cut=ending in (server_aborts, peer_takes_nothing))
@@ -461,7 +275,7 @@ def test_end_is_told_once_and_leaves_nothing_behind(ending, moment, caplog):
 
 @pytest.mark.parametrize(("ending", "moment"), possible([peer_resets]))
 def test_reset_is_told_once_and_leaves_nothing_behind(ending, moment, caplog):
-    life, _ = trio.run(live_and_end, ending, moment, open_tcp_pair)
+    life, _ = trio.run(live_and_end, ending, moment, lives.open_tcp_pair)
     check_terminated(life, ruled(ending, moment)[0])
     check_logged(caplog, ending, moment)
     gc.collect()
@@ -471,16 +285,16 @@ def test_reset_is_told_once_and_leaves_nothing_behind(ending, moment, caplog):
 
 
 async def stop_with_output(life):
-    await life.stream.send_all(text("last words"))
+    await life.stream.send_all(lives.text("last words"))
 
 
 async def speak_then_listen(end, moment):
     """What a peer gets that reads nothing before all it has to say has been taken, and how long that lasts."""
-    life = Life(moment)
+    life = lives.Life(moment)
     async with trio.open_nursery() as life.nursery:
-        await life.begin(life.nursery, open_unix_pair)
+        await life.begin(life.nursery, lives.open_unix_pair)
         await end(life)
-        await life.stream.send_all(text("x") * 50_000)
+        await life.stream.send_all(lives.text("x") * 50_000)
         received = await life.read_to_the_end()
         await life.stream.aclose()
         life.scope.cancel()
@@ -489,7 +303,7 @@ async def speak_then_listen(end, moment):
 
 @pytest.mark.parametrize(
     ("end", "moment", "message", "code"),
-    [(stop_with_output, "idle", HUGE, 1000), (task_raises, "while writing", STUCK, 1011)],
+    [(stop_with_output, "idle", lives.HUGE, 1000), (task_raises, "while writing", lives.STUCK, 1011)],
     ids=["stop with output", "failure behind output"],
 )
 def test_peer_that_is_busy_sending_gets_to_read_what_it_is_owed(end, moment, message, code, caplog):
