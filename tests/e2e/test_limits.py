@@ -6,182 +6,38 @@ from the options, and docs/limits.md states them; ``pytest -rP`` shows what was 
 
 from __future__ import annotations
 
-import json
-import os
+import importlib
 import re
-import socket
-import subprocess
 import sys
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-import trio_websock
 from trio_websock.options import CONNECTION_NAMES, SERVER_NAMES
 from trio_websock.testing.scripted_peer import ScriptedPeer, binary, frame, ping, text, upgrade_request
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
 
-MIB = 1024 * 1024
-PATIENCE = 60  # seconds until a test gives up; a fail-safe, never part of a verdict
-SETTLED = 10  # looks in a row at a server that takes nothing more, each of which gives it a turn
+sys.path.append(str(Path(__file__).parent))  # tests are no package
 
-Flood = Callable[[ScriptedPeer], Awaitable[object]]
-
-
-class Flooded:
-    """A server under attack, and the attackers."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int, stack: AsyncExitStack) -> None:
-        self.port = port
-        self._status = Path(f"/proc/{process.pid}/status")
-        self._stack = stack
-        self._inspector: ScriptedPeer
-        self._before = 0
-
-    async def connect(self) -> ScriptedPeer:
-        """A client that stays until the end of the test; with small buffers, as the kernel's are not our memory."""
-        sock = trio.socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-        try:
-            await sock.connect(("127.0.0.1", self.port))
-        except OSError:
-            sock.close()
-            raise
-        return await self._stack.enter_async_context(ScriptedPeer(trio.SocketStream(sock), "127.0.0.1"))
-
-    async def open(self, target: str, *headers: str) -> ScriptedPeer:
-        peer = await self.connect()
-        await peer.open(*headers, target=target)
-        return peer
-
-    async def look_anew(self) -> None:
-        """Open the connection through which it is looked at, which ends as any other that asks for nothing."""
-        self._inspector = await self.connect()
-
-    async def warm_up(self) -> None:
-        """What a first connection loads is no attack."""
-        await self.look_anew()
-        async with await self.open("/sink", "Sec-WebSocket-Extensions: permessage-deflate") as peer:
-            await peer.send(text("warm"))
-            await peer.receive_frame()
-        await self.wait(lambda facts: facts["connections"] == 0)
-        self._before = self._peak()
-
-    def _peak(self) -> int:
-        found = re.search(r"VmHWM:\s+(\d+) kB", self._status.read_text())
-        assert found
-        return int(found[1]) * 1024
-
-    def growth(self) -> float:
-        """MiB by which the process has grown at its largest."""
-        growth = (self._peak() - self._before) / MIB
-        print(f"grew by {growth:.1f} MiB")
-        return growth
-
-    async def snapshot(self) -> dict[str, Any]:
-        await self._inspector.send(b"GET /snapshot HTTP/1.1\r\nHost: a\r\n\r\n")
-        facts: dict[str, Any] = json.loads((await self._inspector.receive_answer()).body)
-        return facts
-
-    async def wait(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        while not condition(facts := await self.snapshot()):
-            pass
-        return facts
-
-    async def settle(self) -> dict[str, Any]:
-        """Look until nothing changes any more."""
-        looks = [await self.snapshot()]
-        while len(looks) < SETTLED:
-            facts = await self.snapshot()
-            looks = [*looks, facts] if facts == looks[-1] else [facts]
-        return looks[-1]
-
-    @asynccontextmanager
-    async def flooding(self, count: int, flood: Flood, target: str, *headers: str) -> AsyncIterator[None]:
-        """``count`` WebSockets that each flood the server, as far as it lets them, while the block runs."""
-        peers = [await self.open(target, *headers) for _ in range(count)]
-        async with trio.open_nursery() as nursery:
-            for peer in peers:
-                nursery.start_soon(flood, peer)
-            yield
-            nursery.cancel_scope.cancel()
-
-
-@contextmanager
-def server_process(options: dict[str, Any]) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(trio_websock.__file__).parents[1])}
-    command = [sys.executable, str(Path(__file__).with_name("limits_server.py")), json.dumps(options)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-@asynccontextmanager
-async def open_server(**options: Any) -> AsyncIterator[Flooded]:
-    """A fresh process, warmed up; everything is over when the block ends, one way or the other."""
-    with server_process(options) as process, trio.fail_after(PATIENCE):
-        assert process.stdout is not None
-        port = int(await trio.to_thread.run_sync(process.stdout.readline))
-        async with AsyncExitStack() as stack:
-            server = Flooded(process, port, stack)
-            await server.warm_up()
-            yield server
-
-
-def send(data: bytes, times: int = 1) -> Flood:
-    """A flood of one thing; that the server puts an end to it is no fault of the flood."""
-
-    async def flood(peer: ScriptedPeer) -> None:
-        with suppress(trio.BrokenResourceError):
-            for _ in range(times):
-                await peer.send(data)
-
-    return flood
-
-
-async def flood_to_the_end(flood: Flood, peers: list[ScriptedPeer]) -> list[bytes]:
-    """Have them flood until they are thrown out; the last bytes each of them was sent."""
-    endings: list[bytes] = []
-
-    async def attack(peer: ScriptedPeer) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(flood, peer)
-            endings.append(await ending(peer))
-            nursery.cancel_scope.cancel()
-
-    async with trio.open_nursery() as attackers:
-        for peer in peers:
-            attackers.start_soon(attack, peer)
-    return endings
-
-
-async def ending(peer: ScriptedPeer) -> bytes:
-    data = b""
-    with suppress(trio.BrokenResourceError):
-        while piece := await peer.stream.receive_some():
-            data = (data + piece)[-100:]
-    return data
+floods = importlib.import_module("floods")
 
 
 # Who gets in.
 
 
 async def test_beyond_max_connections_clients_are_refused_and_cost_nothing() -> None:
-    async with open_server(max_connections=50) as server:
+    async with floods.open_server(max_connections=50) as server:
         inside = [await server.open("/echo") for _ in range(49)]  # and the inspector
         for _ in range(1000):
             # Where too many are being refused already, the rest are reset, some before they know they are connected.
             with suppress(ConnectionResetError):
                 async with await server.connect() as outside:
-                    await send(upgrade_request())(outside)
+                    await floods.send(upgrade_request())(outside)
         await inside[0].send(text("hi"))
         assert await inside[0].receive_frame() == (0x81, b"hi")
         facts = await server.settle()
@@ -190,7 +46,7 @@ async def test_beyond_max_connections_clients_are_refused_and_cost_nothing() -> 
 
 
 async def test_one_address_cannot_take_every_place() -> None:
-    async with open_server(max_connections=100, max_connections_per_client=10) as server:
+    async with floods.open_server(max_connections=100, max_connections_per_client=10) as server:
         for _ in range(9):
             await server.open("/echo")  # and the inspector
         answers = []
@@ -216,8 +72,8 @@ async def drip(peer: ScriptedPeer) -> None:
 
 
 async def test_clients_that_drip_their_head_are_ended_by_handshake_timeout() -> None:
-    async with open_server(handshake_timeout=0.5) as server:
-        endings = await flood_to_the_end(drip, [await server.connect() for _ in range(200)])
+    async with floods.open_server(handshake_timeout=0.5) as server:
+        endings = await floods.flood_to_the_end(drip, [await server.connect() for _ in range(200)])
         assert {end[-45:] for end in endings} == {b"\nexpected a whole request within 0.5 seconds\n"}
         await server.look_anew()
         await server.wait(lambda facts: facts["clients"] == 0)
@@ -225,7 +81,7 @@ async def test_clients_that_drip_their_head_are_ended_by_handshake_timeout() -> 
 
 
 async def test_heads_that_are_never_finished_cost_no_more_than_max_head_size() -> None:
-    async with open_server() as server:
+    async with floods.open_server() as server:
         for _ in range(200):
             await (await server.connect()).send(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + bytes([120]) * 65000)
         await server.wait(lambda facts: facts["clients"] == 200)
@@ -235,18 +91,18 @@ async def test_heads_that_are_never_finished_cost_no_more_than_max_head_size() -
 
 async def test_a_flood_of_header_fields_is_answered_431_and_forgotten() -> None:
     fields = b"X: 0123456789abcdef\r\n" * 1000
-    async with open_server() as server:
+    async with floods.open_server() as server:
         peers = [await server.connect() for _ in range(50)]
         for peer in peers:
             await peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n")
-        endings = await flood_to_the_end(send(fields, 200), peers)
+        endings = await floods.flood_to_the_end(floods.send(fields, 200), peers)
         # Who goes on for too long gets a reset, which may overtake the answer.
         assert {end[-47:] for end in endings} <= {b"", b"expected a request head of at most 65536 bytes\n"}
         assert server.growth() < 24
 
 
 async def test_bodies_that_are_never_finished_cost_no_more_than_max_body_size() -> None:
-    async with open_server(max_body_size=256 * 1024) as server:
+    async with floods.open_server(max_body_size=256 * 1024) as server:
         for _ in range(50):
             peer = await server.connect()
             await peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 262144\r\n\r\n", bytes(262143))
@@ -256,11 +112,11 @@ async def test_bodies_that_are_never_finished_cost_no_more_than_max_body_size() 
 
 async def test_bodies_without_end_are_answered_413_and_forgotten() -> None:
     chunk = b"4000\r\n" + bytes(0x4000) + b"\r\n"
-    async with open_server(max_body_size=64 * 1024) as server:
+    async with floods.open_server(max_body_size=64 * 1024) as server:
         peers = [await server.connect() for _ in range(50)]
         for peer in peers:
             await peer.send(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
-        endings = await flood_to_the_end(send(chunk, 1000), peers)
+        endings = await floods.flood_to_the_end(floods.send(chunk, 1000), peers)
         # Who goes on for too long gets a reset, which may overtake the answer.
         assert {end[-39:] for end in endings} <= {b"", b"expected a body of at most 65536 bytes\n"}
         assert server.growth() < 24
@@ -270,7 +126,7 @@ async def test_bodies_without_end_are_answered_413_and_forgotten() -> None:
 
 
 async def test_a_message_of_65536_fragments_of_64_bytes_passes() -> None:
-    async with open_server(max_message_size=4 * MIB) as server:
+    async with floods.open_server(max_message_size=4 * floods.MIB) as server:
         peers = [await server.open("/sink") for _ in range(4)]
         fragments = frame(0x02, bytes(64)) + frame(0x00, bytes(64)) * 65534 + frame(0x80, bytes(64))
         for peer in peers:
@@ -280,7 +136,7 @@ async def test_a_message_of_65536_fragments_of_64_bytes_passes() -> None:
 
 
 async def test_tiny_fragments_cost_their_bytes_and_not_their_number() -> None:
-    async with open_server() as server:
+    async with floods.open_server() as server:
         for _ in range(10):
             await (await server.open("/sink")).send(frame(0x02, b"xx"), frame(0x00, b"xx") * 40000)
         await server.settle()
@@ -288,29 +144,29 @@ async def test_tiny_fragments_cost_their_bytes_and_not_their_number() -> None:
 
 
 async def test_empty_fragments_are_bounded() -> None:
-    async with open_server() as server:
+    async with floods.open_server() as server:
         peers = [await server.open("/sink") for _ in range(20)]
-        endings = await flood_to_the_end(send(frame(0x02) + frame(0x00) * 100_000), peers)
+        endings = await floods.flood_to_the_end(floods.send(frame(0x02) + frame(0x00) * 100_000), peers)
         assert set(endings) <= {b"\x88\x02\x03\xf0", b""}
         assert (await server.snapshot())["endings"]["PolicyViolation"] == 20
         assert server.growth() < 16
 
 
-async def check_too_big(server: Flooded, endings: list[bytes]) -> None:
+async def check_too_big(server: Any, endings: list[bytes]) -> None:
     # Who goes on for too long gets a reset, which may overtake the close frame.
     assert set(endings) <= {b"\x88\x02\x03\xf1", b""}
     assert (await server.snapshot())["endings"]["MessageTooBig"] == len(endings)
 
 
 async def test_a_message_over_the_limit_is_refused_by_its_head() -> None:
-    async with open_server() as server:
+    async with floods.open_server() as server:
         peers = [await server.open("/sink") for _ in range(20)]
-        await check_too_big(server, await flood_to_the_end(send(binary(bytes(10 * MIB))), peers))
+        await check_too_big(server, await floods.flood_to_the_end(floods.send(binary(bytes(10 * floods.MIB))), peers))
         assert server.growth() < 16
 
 
 async def test_messages_written_byte_by_byte_cost_their_size() -> None:
-    async with open_server() as server:
+    async with floods.open_server() as server:
 
         async def write(peer: ScriptedPeer) -> None:
             await peer.send_slowly(binary(bytes(2048)))
@@ -326,40 +182,40 @@ async def test_messages_written_byte_by_byte_cost_their_size() -> None:
 
 
 async def test_messages_behind_a_busy_callback_wait_at_the_peer() -> None:
-    async with open_server() as server:
-        async with server.flooding(20, send(binary(bytes(16000)), 5000), "/busy"):
+    async with floods.open_server() as server:
+        async with server.flooding(20, floods.send(binary(bytes(16000)), 5000), "/busy"):
             facts = await server.settle()
             assert facts["busy"] == 20
-            assert facts["received"] < 20 * 0.5 * MIB
+            assert facts["received"] < 20 * 0.5 * floods.MIB
         assert server.growth() < 24
 
 
 async def test_empty_messages_behind_a_busy_callback_are_bounded_in_number() -> None:
-    async with open_server() as server:
-        async with server.flooding(20, send(binary(b"") * 10000, 1000), "/busy"):
+    async with floods.open_server() as server:
+        async with server.flooding(20, floods.send(binary(b"") * 10000, 1000), "/busy"):
             facts = await server.settle()
-            assert facts["received"] < 20 * 0.5 * MIB
+            assert facts["received"] < 20 * 0.5 * floods.MIB
         assert server.growth() < 16
 
 
 @pytest.mark.parametrize("target", ["/sink", "/busy"])
 async def test_pongs_do_not_pile_up_for_a_peer_that_does_not_read(target: str) -> None:
-    async with open_server() as server:
-        async with server.flooding(4, send(text("begin") + ping(bytes(125)) * 1000, 200), target):
+    async with floods.open_server() as server:
+        async with server.flooding(4, floods.send(text("begin") + ping(bytes(125)) * 1000, 200), target):
             await server.settle()
         assert server.growth() < 8
 
 
 async def test_output_that_nobody_reads_stops_the_callbacks_that_make_it() -> None:
-    async with open_server() as server:
-        async with server.flooding(20, send(text("1000000") * 100, 100), "/generous"):
+    async with floods.open_server() as server:
+        async with server.flooding(20, floods.send(text("1000000") * 100, 100), "/generous"):
             facts = await server.settle()
             assert facts["pushed"] < 20 * 10_000_000  # of ten thousand million; what left us is in the kernel
         assert server.growth() < 48
 
 
 async def test_letters_to_a_mailbox_that_nobody_empties_wait_at_the_sender() -> None:
-    async with open_server(mailbox_size=100) as server:
+    async with floods.open_server(mailbox_size=100) as server:
         for _ in range(50):
             await server.open("/letterbox")
         facts = await server.settle()
@@ -379,29 +235,29 @@ def compressed(data: bytes) -> bytes:
 
 
 async def test_a_zip_bomb_is_not_inflated_beyond_the_limit() -> None:
-    bomb = compressed(bytes(50 * MIB))
-    async with open_server(compress=True) as server:
+    bomb = compressed(bytes(50 * floods.MIB))
+    async with floods.open_server(compress=True) as server:
         peers = [await server.open("/sink", DEFLATE) for _ in range(20)]
-        await check_too_big(server, await flood_to_the_end(send(bomb), peers))
+        await check_too_big(server, await floods.flood_to_the_end(floods.send(bomb), peers))
         assert server.growth() < 16
 
 
 async def test_many_small_zip_bombs_are_not_inflated_before_their_turn() -> None:
-    bombs = compressed(bytes(MIB)) * 1000
-    async with open_server(compress=True) as server:
-        async with server.flooding(10, send(bombs), "/busy", DEFLATE):
+    bombs = compressed(bytes(floods.MIB)) * 1000
+    async with floods.open_server(compress=True) as server:
+        async with server.flooding(10, floods.send(bombs), "/busy", DEFLATE):
             facts = await server.settle()
             assert facts["busy"] == 10
         assert server.growth() < 48
 
 
 async def test_a_zip_bomb_in_small_fragments_ends_at_the_limit_too() -> None:
-    bomb = zlib.compressobj(9, wbits=-15).compress(bytes(50 * MIB))
+    bomb = zlib.compressobj(9, wbits=-15).compress(bytes(50 * floods.MIB))
     pieces = [bomb[at : at + 100] for at in range(0, len(bomb), 100)]
     fragments = frame(0x42, pieces[0]) + b"".join(frame(0x00, piece) for piece in pieces[1:])
-    async with open_server(compress=True) as server:
+    async with floods.open_server(compress=True) as server:
         peers = [await server.open("/sink", DEFLATE) for _ in range(10)]
-        await check_too_big(server, await flood_to_the_end(send(fragments), peers))
+        await check_too_big(server, await floods.flood_to_the_end(floods.send(fragments), peers))
         assert server.growth() < 24
 
 
