@@ -17,7 +17,15 @@ from ..errors import LocalError
 from ..request import Headers
 from ..response import Response
 
-__all__ = ["CONTINUE", "asks_to_close", "refusal", "serialize_response", "serialize_switch"]
+__all__ = [
+    "CONTINUE",
+    "asks_to_close",
+    "checked_lines",
+    "refusal",
+    "serialize_response",
+    "serialize_switch",
+    "status_lines",
+]
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -55,10 +63,10 @@ def serialize_response(response: Response, *, is_head: bool = False, closes: boo
     """
     body = response.body.encode() if isinstance(response.body, str) else bytes(response.body)
     headers = Headers(response.headers)
-    lines = [f"HTTP/1.1 {response.status} {_PHRASES.get(response.status, '')}", f"Date: {_date()}"]
+    lines = status_lines(response.status)
     if response.status not in (204, 304):  # RFC 9110 §15.3.5, §15.4.5: these have no body, and so no length
         lines += _content_lines(response, headers, len(body))
-    lines += _checked_lines(headers.pairs(), _RESPONSE_FIELDS)
+    lines += checked_lines(headers.pairs(), _RESPONSE_FIELDS)
     if closes and not asks_to_close(response):
         lines.append("Connection: close")
     head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
@@ -67,7 +75,7 @@ def serialize_response(response: Response, *, is_head: bool = False, closes: boo
 
 def _content_lines(response: Response, headers: Headers, size: int) -> Iterable[str]:
     if response.content_type is not None:
-        yield from _checked_lines([("Content-Type", response.content_type)])
+        yield from checked_lines([("Content-Type", response.content_type)])
     elif size and "content-type" not in headers:
         is_text = isinstance(response.body, str)
         yield f"Content-Type: {'text/plain; charset=utf-8' if is_text else 'application/octet-stream'}"
@@ -108,12 +116,22 @@ def serialize_switch(
         text += f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
     if extensions is not None:
         text += f"Sec-WebSocket-Extensions: {extensions}\r\n"
-    for line in _checked_lines(pairs, _SWITCH_FIELDS):
+    for line in checked_lines(pairs, _SWITCH_FIELDS):
         text += line + "\r\n"
     return (text + "\r\n").encode("latin-1")
 
 
-def _checked_lines(pairs: Iterable[tuple[str, str]], reserved: frozenset[str] = frozenset()) -> Iterable[str]:
+def status_lines(status: int) -> list[str]:
+    """What a response begins with: the status line, and the date."""
+    return [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}", f"Date: {_date()}"]
+
+
+def checked_lines(pairs: Iterable[tuple[str, str]], reserved: frozenset[str] = frozenset()) -> Iterable[str]:
+    """Header fields as lines, without their ends.
+
+    Raises:
+        LocalError: a name or value that may not be sent (RFC 9110 §5), or a name in ``reserved``.
+    """
     for name, value in pairs:
         if not _NAME.fullmatch(name):
             raise LocalError(f"{name!r} is not the name of a header (RFC 9110 §5.1)")

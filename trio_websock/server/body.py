@@ -1,6 +1,7 @@
 """The body of a plain HTTP request, as its bytes arrive: out of a length or out of chunks.
 
-In: bytes. Out: the body, and what came behind it. Bounded in what it keeps and in what it reads. Pure.
+In: bytes. Out: the body, at once or piece by piece, and what came behind it. Bounded in what it keeps and in what it
+reads, unless it is taken piece by piece. Pure.
 """
 
 from __future__ import annotations
@@ -36,11 +37,19 @@ class Body(ABC):
 
     @abstractmethod
     def content(self) -> bytes:
-        """The body received so far."""
+        """The body received so far; the part of it that has not been taken."""
+
+    @abstractmethod
+    def take(self) -> bytes:
+        """The same, and forget it."""
 
 
-def body_for(content_length: int | None, max_size: int) -> Body:
+def body_for(content_length: int | None, max_size: float) -> Body:
     """The body that a head announces; ``None`` is a chunked one.
+
+    Args:
+        content_length: what the head says.
+        max_size: bytes; ``math.inf`` for a body that is taken piece by piece.
 
     Raises:
         BadRequest: 413, before a byte of it is read.
@@ -73,6 +82,10 @@ class SizedBody(Body):
     def content(self) -> bytes:
         return bytes(self._data)
 
+    def take(self) -> bytes:
+        data, self._data = self._data, bytearray()
+        return bytes(data)
+
 
 @final
 class ChunkedBody(Body):
@@ -80,7 +93,7 @@ class ChunkedBody(Body):
 
     __slots__ = ("_chunks", "_max_size", "_parser", "_taken")
 
-    def __init__(self, max_size: int) -> None:
+    def __init__(self, max_size: float) -> None:
         self._max_size = max_size
         self._taken = 0
         self._chunks = _Chunks()
@@ -114,6 +127,10 @@ class ChunkedBody(Body):
     def content(self) -> bytes:
         return bytes(self._chunks.data)
 
+    def take(self) -> bytes:
+        data, self._chunks.data = self._chunks.data, bytearray()
+        return bytes(data)
+
 
 @final
 class _Chunks:
@@ -132,5 +149,5 @@ class _Chunks:
         self.is_complete = True
 
 
-def _too_large(max_size: int) -> BadRequest:
+def _too_large(max_size: float) -> BadRequest:
     return BadRequest(413, f"expected a body of at most {max_size} bytes")

@@ -6,6 +6,7 @@ WebSocket. Knows no application and no limits in time: whoever calls sets deadli
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import trio
@@ -94,6 +95,10 @@ class HttpChannel:
         """
         return body_for(head.content_length, self._max_body_size)
 
+    def streamed_body(self, head: Head) -> Body:
+        """The same, of any size: for whoever takes it piece by piece."""
+        return body_for(head.content_length, math.inf)
+
     async def send_continue(self) -> None:
         """Ask for the body, unless its beginning has come already (RFC 9110 §10.1.1)."""
         if not self._buffer:
@@ -112,6 +117,37 @@ class HttpChannel:
         if not data:
             raise ConnectionLost("the connection ended inside the body of a request")
         self._buffer = body.receive_data(data)
+
+    async def discard_body(self, body: Body) -> bool:
+        """Read what is left of ``body``, as far as that is no trouble, and whether its end has come.
+
+        Raises:
+            BadRequest: it is malformed.
+            ConnectionLost: the connection ended inside it.
+
+        Checkpoint: unless it has come already. Cancelled: may be called again.
+        """
+        most = self.wire.received_size + LINGER_SIZE
+        with trio.move_on_after(LINGER_TIMEOUT):
+            while not body.is_complete and self.wire.received_size < most:
+                await self.receive_body(body)
+                body.take()
+        return body.is_complete
+
+    async def wait_gone(self) -> None:
+        """Wait, while a request is being answered, until the client has left. What it sends meanwhile is kept.
+
+        Checkpoint: always. Cancelled: may be called again, nothing is lost.
+        """
+        try:
+            while len(self._buffer) < self._max_head_size:
+                data = await self.wire.receive()
+                if not data:
+                    return
+                self._buffer += data
+        except ConnectionLost:
+            return
+        await trio.sleep_forever()  # it sends requests ahead, and will read their answers
 
     def request(self, head: Head, body: bytes) -> Request:
         """The request as the application sees it."""

@@ -24,7 +24,7 @@ class Snapshot:
         requests: HTTP requests answered without an upgrade.
         refusals: sockets turned away because there were too many.
         handshake_failures: sockets that ended before a whole request: too slow, malformed, TLS errors, gone.
-        application_errors: exceptions of the application function.
+        application_errors: exceptions of the application function, and of the ASGI application.
     """
 
     open_clients: int

@@ -7,18 +7,20 @@ In: a handler or an application function, and options. Out: nothing; it ends whe
     serve's own task      waits for the end, or for its own cancellation
     ── shield ────────────────────────────────────────────────────────────
     aides                 the end of the grace, staggered goodbyes
-      clients             one task for each client
+      clients             one task for each client, and for each call of an ASGI application
         accepting         one loop for each place to listen
 
 1. All that serves lies inside the shield: cancelling ``serve`` reaches no client, it begins a graceful shutdown.
 2. A shutdown stops the accepting, then the inner nursery runs empty. How fast is up to the clients until the grace is
    over; then everything is cancelled, and only a handler's own shield can still hold it.
+3. The lifespan of an ASGI application lies around all of it, and is told to shut down behind the last client.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import Unpack, final
 
 import trio
@@ -27,8 +29,10 @@ from ..connection import Connection
 from ..errors import OptionError
 from ..hosts.wire import Wire
 from ..options import Options, ServerKeywords, ServerOptions, split_keywords
+from .annex import Annex
+from .asgi import AsgiSite
 from .ledger import Ledger, Notice, Snapshot
-from .listeners import Entrance, open_entrances
+from .listeners import Admit, Entrance, open_entrances
 from .session import APPLICATION_PROTOCOL, Session, refuse_wire
 from .site import Application, Site, site_for
 
@@ -63,6 +67,9 @@ class Server:
         self._options = server_options
         self._write_timeout = options.write_timeout
         self._sessions: dict[Session, None] = {}
+        self._annex: Annex | None = None
+        if server_options.http is not None:
+            self._annex = Annex(server_options.http, options, ledger, self._interrupt)
         self._sessions_of: dict[str, int] = {}
         self._refusals: set[trio.CancelScope] = set()
         self._accepting = trio.CancelScope()
@@ -162,6 +169,12 @@ class Server:
                 session.shutdown_nowait(restart=notice.restart, deadline=notice.deadline)
                 await trio.sleep(1 / self._rate)
 
+    async def _run(self, task_status: trio.TaskStatus[Server]) -> None:
+        if self._annex is None:
+            await self._serve(task_status)
+        else:
+            await self._annex.run_around(partial(self._serve, task_status), self._stop_listening)
+
     @trio.lowlevel.enable_ki_protection  # so that an interrupt waits for the two places below that expect one
     async def _serve(self, task_status: trio.TaskStatus[Server]) -> None:
         going_on: BaseException | None = None
@@ -202,8 +215,12 @@ class Server:
             try:
                 async with trio.open_nursery() as self._aides:
                     async with trio.open_nursery() as self._clients:
+                        if self._annex is not None:
+                            self._annex.open(self._clients, self._aides, self._shut_down_by_itself)
                         await self._accept_clients(self._clients)
                         self._aides.start_soon(self._enforce_grace)
+                    if self._annex is not None:
+                        await self._annex.shut_down()
                     self._aides.cancel_scope.cancel()
             finally:
                 self._drained.set()
@@ -215,16 +232,26 @@ class Server:
                     for entrance in self._entrances:
                         nursery.start_soon(self._accept_from, entrance)
         finally:
+            await self._stop_listening()
+
+    async def _stop_listening(self) -> None:
+        with trio.CancelScope(shield=True):  # it is we who wait for it, never the peer
             for entrance in self._entrances:
                 await entrance.aclose()
 
+    def _shut_down_by_itself(self) -> None:
+        self._begin_shutdown(False, self._options.grace, None)
+
     async def _accept_from(self, entrance: Entrance) -> None:
+        admit: Admit = self._admit
+        if self._annex is not None:
+            admit = partial(self._admit, http=self._annex.site_at(entrance.address))
         try:
-            await entrance.admit_clients(self._admit)
+            await entrance.admit_clients(admit)
         except* KeyboardInterrupt:
             self._interrupt()
 
-    def _admit(self, wire: Wire) -> None:
+    def _admit(self, wire: Wire, http: AsgiSite | None = None) -> None:
         assert self._clients is not None
         host = None if wire.client is None else wire.client[0]
         objection = self._object_to(host)
@@ -234,7 +261,9 @@ class Server:
         if host is not None:
             self._sessions_of[host] = self._sessions_of.get(host, 0) + 1
         self._ledger.clients += 1
-        session = Session(wire, self._site, self._options, write_timeout=self._write_timeout, ledger=self._ledger)
+        session = Session(
+            wire, self._site, self._options, write_timeout=self._write_timeout, ledger=self._ledger, http=http
+        )
         self._sessions[session] = None
         self._clients.start_soon(self._entertain, session, host)
 
@@ -284,18 +313,25 @@ class Server:
             await trio.sleep_forever()
         for session in list(self._sessions):
             session.cancel()
+        if self._annex is not None:
+            self._annex.expire()
         for scope in self._refusals:
             scope.cancel()
         await trio.sleep(CANCEL_TIMEOUT)
         for session in self._sessions:
             session.abort()
         await trio.sleep(OVERDUE_TIMEOUT)
-        names = sorted({connection.handler for connection in self.connections})
         logger.warning(
             "the grace is over, but %d clients are still being served: %s shields itself from cancellation",
             len(self._sessions),
-            ", ".join(names) or "the application function",
+            ", ".join(self._culprits()),
         )
+
+    def _culprits(self) -> list[str]:
+        names = sorted({connection.handler for connection in self.connections})
+        if self._annex is not None and (self._annex.calls_len or not names):
+            names.append("the ASGI application")
+        return names or ["the application function"]
 
 
 async def serve(
@@ -316,7 +352,8 @@ async def serve(
 
     Args:
         handler_or_app: a handler (class, instance or module with ``init`` and ``handle_in``), or an application
-            function, plain or async, from a :class:`Request` to a :class:`Response` or an :func:`upgrade`.
+            function, plain or async, from a :class:`Request` to a :class:`Response` or an :func:`upgrade`. Beside
+            ``http`` it gets the requests for a WebSocket only.
         task_status: gives the :class:`Server` as soon as it listens, with ``await nursery.start(serve, ...)``.
         options: those of :class:`ServerOptions` and, for all connections, of :class:`Options`. Listeners and sockets
             given in ``listeners`` are owned from now on, and closed at the end.
@@ -325,6 +362,8 @@ async def serve(
         TypeError: an option that does not exist, or something that is neither a handler nor a function.
         OptionError: an option with a value that is not allowed.
         OSError: an address cannot be listened on; the message names it.
+        StartupFailed: the application given as ``http`` could not start.
+        Exception: what the lifespan of that application failed of while serving, after a graceful shutdown.
 
     Checkpoint: always.
     Cancelled: graceful shutdown, see above. A second ``KeyboardInterrupt`` aborts.
@@ -337,4 +376,4 @@ async def serve(
         server_options.ssl_context.set_alpn_protocols([APPLICATION_PROTOCOL])
     entrances = await open_entrances(server_options)
     server = Server(site, ledger, entrances, server_options, connection_options)
-    await server._serve(task_status)
+    await server._run(task_status)

@@ -28,6 +28,7 @@ from ..protocol.upgrade import is_upgrade
 from ..request import Request
 from ..response import Response
 from .answers import asks_to_close, refusal, serialize_response
+from .asgi import AsgiCall, AsgiSite
 from .head import BadRequest, Head
 from .http import HttpChannel
 from .ledger import Ledger
@@ -71,10 +72,12 @@ class Session:
         options: the server's.
         write_timeout: seconds in which the client must take at least one byte of an answer.
         ledger: where to count, and where a shutdown is announced.
+        http: what answers requests that are not for a WebSocket, instead of ``site``.
     """
 
     __slots__ = (
         "_channel",
+        "_http",
         "_ledger",
         "_options",
         "_phase",
@@ -87,12 +90,22 @@ class Session:
         "is_told",
     )
 
-    def __init__(self, wire: Wire, site: Site, options: ServerOptions, *, write_timeout: float, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        site: Site,
+        options: ServerOptions,
+        *,
+        write_timeout: float,
+        ledger: Ledger,
+        http: AsgiSite | None = None,
+    ) -> None:
         self._wire = wire
         self._site = site
         self._options = options
         self._write_timeout = write_timeout
         self._ledger = ledger
+        self._http = http
         self._phase = Phase.READING
         self._scope = trio.CancelScope()
         self._channel: HttpChannel | None = None
@@ -208,6 +221,11 @@ class Session:
                 if channel.has_partial_head:
                     self._count_failure()
                 return None
+            if self._http is not None and not is_upgrade(channel.request(head, b"")):
+                if not await self._call(self._http, channel, head):
+                    return None
+                self._rest()
+                continue
             self._phase = Phase.UPLOADING
             body = b"" if head.content_length == 0 else await self._receive_body(channel, head)
             self._phase = Phase.ANSWERING
@@ -221,10 +239,42 @@ class Session:
             if not await self._send_response(head, request, answer):
                 await self._linger()
                 return None
-            self._phase = Phase.READING
-            self._was_answered = True
-            self._give_time()
+            self._rest()
             await trio.lowlevel.checkpoint()  # a flood of pipelined requests must not keep the others waiting
+
+    def _rest(self) -> None:
+        """Between two requests."""
+        self._phase = Phase.READING
+        self._was_answered = True
+        self._give_time()
+
+    async def _call(self, http: AsgiSite, channel: HttpChannel, head: Head) -> bool:
+        """Have the ASGI application answer, and whether the connection stays open behind that."""
+        self._phase = Phase.ANSWERING
+        self._scope.deadline = math.inf  # the application's time is its own
+        call = http.call(channel, head)
+        await call.wait_answered()
+        if not call.is_complete:
+            await self._make_up_for(call, is_head=head.method == "HEAD")
+            return False
+        self._ledger.requests += 1
+        if self._wire.unsent_size:  # the application did not wait for it
+            await self._send(b"", self._write_timeout)
+        if call.keeps_alive and await channel.discard_body(call.body):
+            return True
+        await self._linger()
+        return False
+
+    async def _make_up_for(self, call: AsgiCall, *, is_head: bool) -> None:
+        if not call.is_untouched:
+            self._wire.abort()  # the client must not take what it has for the whole
+            return
+        if call.fault is not None:
+            raise call.fault
+        self._ledger.requests += 1
+        answer = serialize_response(refusal(500, "Internal Server Error"), is_head=is_head, closes=True)
+        await self._send(answer, self._write_timeout)
+        await self._linger()
 
     async def _receive_body(self, channel: HttpChannel, head: Head) -> bytes:
         body = channel.announced_body(head)

@@ -31,6 +31,7 @@ from ..options import (
 )
 from ..request import Request
 from ..response import Response
+from .asgi import AsgiCall, AsgiSite
 from .ledger import Ledger
 from .session import Session
 from .site import Application, Site, Wish, site_for
@@ -67,8 +68,9 @@ async def serve_stream(
             1013 in place of a 503, or 1011 in place of another 5xx.
         subprotocol: agreed on in that handshake.
         leftover: bytes that came behind that handshake and have been read already.
-        options: those of :class:`Options`; ``handshake_timeout``, ``max_head_size`` and ``max_body_size`` where there
-            is HTTP to be spoken, as for :func:`serve`.
+        options: those of :class:`Options`; ``handshake_timeout``, ``max_head_size``, ``max_body_size`` and ``http``
+            where there is HTTP to be spoken, as for :func:`serve`. The application given as ``http`` has no lifespan
+            here: whoever serves many streams starts and ends it.
 
     Raises:
         TypeError: an option that does not exist here, or neither a handler nor a function. The stream has not been
@@ -89,9 +91,7 @@ async def serve_stream(
     ledger = Ledger()
     site = site_for(handler_or_app, connection_options, ledger)
     if request is None:
-        write_timeout = connection_options.write_timeout
-        session = Session(wire_for(stream), site, server_options, write_timeout=write_timeout, ledger=ledger)
-        await session.run()
+        await _speak_http(wire_for(stream), site, server_options, connection_options, ledger)
         return
     if connection_options.deflate is not None:
         raise OptionError("compress", connection_options.compress, "False: the handshake has been answered elsewhere")
@@ -102,6 +102,20 @@ def _split_options(options: StreamKeywords, known: frozenset[str]) -> tuple[Serv
     check_names(options, known)
     # Its check asks for somewhere to listen; nothing is opened.
     return split_keywords(cast("ServerKeywords", {"port": 0, **options}))
+
+
+async def _speak_http(wire: Wire, site: Site, server_options: ServerOptions, options: Options, ledger: Ledger) -> None:
+    write_timeout = options.write_timeout
+    if server_options.http is None:
+        await Session(wire, site, server_options, write_timeout=write_timeout, ledger=ledger).run()
+        return
+    async with trio.open_nursery() as nursery:
+
+        def spawn(call: AsgiCall) -> None:
+            nursery.start_soon(call.run)
+
+        http = AsgiSite(server_options.http, spawn, ledger, options.timeout, write_timeout)
+        await Session(wire, site, server_options, write_timeout=write_timeout, ledger=ledger, http=http).run()
 
 
 async def _host(wire: Wire, site: Site, request: Request, subprotocol: str | None, leftover: bytes) -> None:

@@ -1,0 +1,48 @@
+"""Which exceptions end where the application was called."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from trio_websock.server.faults import split_fault
+
+
+async def test_an_exception_is_the_applications_own() -> None:
+    exc = ValueError("no")
+    assert split_fault(exc) == (exc, None)
+
+
+@pytest.mark.parametrize("exc", [KeyboardInterrupt(), SystemExit()])
+async def test_what_is_meant_for_the_program_goes_on(exc: BaseException) -> None:
+    assert split_fault(exc) == (None, exc)
+
+
+async def test_a_group_is_parted() -> None:
+    fault, rest = split_fault(BaseExceptionGroup("", [ValueError("no"), KeyboardInterrupt()]))
+    assert isinstance(fault, ExceptionGroup)
+    assert isinstance(rest, BaseExceptionGroup)
+    assert [type(exc) for exc in (*fault.exceptions, *rest.exceptions)] == [ValueError, KeyboardInterrupt]
+
+
+async def cancelled() -> trio.Cancelled:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await trio.sleep_forever()
+        except trio.Cancelled as exc:
+            escaped = exc
+    return escaped
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_fault() -> None:
+    exc = await cancelled()
+    assert split_fault(exc) == (exc, None)
+
+
+async def test_a_cancellation_of_ours_goes_on() -> None:
+    exc = await cancelled()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        assert split_fault(exc) == (None, exc)
+        await trio.lowlevel.checkpoint()
