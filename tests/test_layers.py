@@ -54,6 +54,7 @@ EXCEPTIONS = {
     "options": {"trio", "socket", "ssl"},
     "hosts.trio_websocket": {"trio_websocket"},
     "client.tunnel": {"python_socks"},
+    "command.editor": {"prompt_toolkit"},
 }
 
 MAX_FILE_LINES = 400

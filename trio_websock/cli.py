@@ -1,7 +1,8 @@
-"""The command: ``python -m trio_websock module:Handler --port 8000``.
+"""The command: ``python -m trio_websock module:Handler --port 8000``, or ``python -m trio_websock connect URL``.
 
 In: words of a command line. Out: a running server, or one line that says what is wrong and exit status 2. Every
-option is one of ``serve``; nothing can be done here that a program could not do.
+option is one of ``serve``; nothing can be done here that a program could not do. What ``connect`` does is in
+``command/``.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from types import ModuleType
 from typing import Any, TypeVar, cast, final
 
 from .behaviour.handler import bind_handler, is_handler
+from .command import connect_main
 from .errors import OptionError
 from .options import ServerKeywords, split_keywords
 from .protocol import COMPILED
@@ -44,6 +46,8 @@ examples:
   python -m trio_websock chat:app --host 0.0.0.0 --ssl-certfile c.pem --ssl-keyfile k.pem
   python -m trio_websock echo --uds /run/echo.sock      (the module itself is the handler)
 
+python -m trio_websock connect ws://localhost:8000 is the other end: see connect --help.
+
 Seconds may be fractions; where no limit is possible, "none" or "inf" says so.
 Modules are searched in the current directory first."""
 
@@ -60,9 +64,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words behind the program's name; ``None`` takes this process's.
 
     Returns:
-        The exit status: 0 after a graceful stop, 2 if there was nothing to run.
+        The exit status: 0 after a graceful stop, 2 if there was nothing to run; for ``connect`` see docs/command.md.
     """
-    given = vars(_parser().parse_args(argv))
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["connect"] and not _is_module_connect(words[1:]):
+        return connect_main(words[1:])
+    return _serve(words)
+
+
+def _is_module_connect(words: Sequence[str]) -> bool:
+    """Whether a module of that name is to be served, as it was before there was a client."""
+    if any("://" in word for word in words):
+        return False
+    return any(os.path.exists(name) for name in ("connect.py", "connect/__init__.py"))
+
+
+def _serve(words: Sequence[str]) -> int:
+    given = vars(_parser().parse_args(words))
     logging.basicConfig(level=given.pop("log_level").upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     announcement = _Announcement()
     try:
