@@ -136,6 +136,7 @@ SERVER_DEFAULTS = {
     "max_connections": None,
     "max_connections_per_client": None,
     "grace": 15,
+    "http": None,
 }
 
 SERVER_REFUSALS: list[tuple[str, str, list[Any]]] = [
@@ -154,6 +155,7 @@ SERVER_REFUSALS: list[tuple[str, str, list[Any]]] = [
         "zero or more seconds (math.inf for no limit)",
         [None, 10**400, -1, -0.001, -math.inf, math.nan, True, False, "10"],
     ),
+    ("http", "an ASGI application, which can be called, or None", ["site:app", 5, ()]),
 ]
 
 DEFLATE_REFUSALS: list[tuple[str, str, list[Any]]] = [
@@ -208,6 +210,7 @@ SERVER_ACCEPTED: list[tuple[str, list[Any]]] = [
     ("max_connections", [None, 1]),
     ("max_connections_per_client", [None, 1]),
     ("grace", [0, 0.0, 0.5, math.inf]),
+    ("http", [None, print]),
 ]
 
 

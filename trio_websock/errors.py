@@ -8,6 +8,7 @@
         MessageError           a message that cannot be sent (also a ValueError)
         ResultError            a callback returned what the behaviour does not allow
         StateError             an act that is not possible now (also a RuntimeError)
+        StartupFailed          an ASGI application beside the handlers could not start
       RemoteError              they: the peer broke RFC 6455 or RFC 7692 (close_code, section)
         FrameError             1002: a frame that the RFC forbids
         InvalidPayload         1007: text that is not UTF-8, or broken deflate data
@@ -37,6 +38,7 @@ __all__ = [
     "PolicyViolation",
     "RemoteError",
     "ResultError",
+    "StartupFailed",
     "StateError",
     "TransportError",
     "UpgradeRefused",
@@ -105,6 +107,13 @@ class ResultError(LocalError):
 
 class StateError(LocalError, RuntimeError):
     """The act is not possible in the present state."""
+
+
+class StartupFailed(LocalError):
+    """The ASGI application given as ``http=`` says that it could not start; nothing has been served.
+
+    What it raised, if anything, is the ``__cause__``.
+    """
 
 
 class RemoteError(WebSockError):

@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONNECTION_NAMES",
     "STREAM_NAMES",
+    "AsgiApplication",
     "ConnectionKeywords",
     "Deflate",
     "Options",
@@ -41,6 +42,16 @@ __all__ = [
 
 Origins: TypeAlias = 'Literal["same", "any"] | Sequence[str] | Callable[[Request], bool]'
 """Who may connect from a browser: ``"same"``, ``"any"``, a list of origins, or a function of the request."""
+
+AsgiApplication: TypeAlias = Callable[
+    [
+        MutableMapping[str, Any],
+        Callable[[], Awaitable[MutableMapping[str, Any]]],
+        Callable[[MutableMapping[str, Any]], Awaitable[None]],
+    ],
+    Awaitable[None],
+]
+"""An ASGI 3 application: called with scope, ``receive`` and ``send``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,11 +173,13 @@ class ServerOptions:
         backlog: connections the kernel keeps waiting, ``None`` for the platform's most.
         handshake_timeout: seconds for the whole of TLS and one HTTP head.
         max_head_size: bytes of an HTTP request's head; beyond it 431.
-        max_body_size: bytes of a plain request's body; beyond it 413.
+        max_body_size: bytes of a plain request's body; beyond it 413. Bodies for ``http`` are streamed, and have no
+            limit here.
         max_connections: clients served at once; beyond it 503; ``None`` for no limit.
         max_connections_per_client: the same for each IP address; what comes over Unix sockets has none and is not
             counted. Behind a proxy that connects from its own address, leave it at ``None``.
         grace: seconds a graceful shutdown may take in all.
+        http: an ASGI application that answers every request but those for a WebSocket.
     """
 
     host: str | Sequence[str] | None = "127.0.0.1"
@@ -181,6 +194,7 @@ class ServerOptions:
     max_connections: int | None = None
     max_connections_per_client: int | None = None
     grace: float = 15
+    http: AsgiApplication | None = None
 
     def __post_init__(self) -> None:
         _check_host(self.host)
@@ -202,6 +216,8 @@ class ServerOptions:
             _check_count(name, getattr(self, name), "a positive number of bytes")
         _check_seconds("handshake_timeout", self.handshake_timeout)
         _check_seconds("grace", self.grace, allow_zero=True)
+        if self.http is not None and not callable(self.http):
+            raise OptionError("http", self.http, "an ASGI application, which can be called, or None")
         if self.port is None and self.path is None and not self.listeners:
             raise TypeError("serve() needs a port, a path or listeners to listen on")
 
@@ -235,6 +251,7 @@ class StreamKeywords(ConnectionKeywords, total=False):
     handshake_timeout: float
     max_head_size: int
     max_body_size: int
+    http: AsgiApplication | None
 
 
 class ServerKeywords(ConnectionKeywords, total=False):
@@ -252,6 +269,7 @@ class ServerKeywords(ConnectionKeywords, total=False):
     max_connections: int | None
     max_connections_per_client: int | None
     grace: float
+    http: AsgiApplication | None
 
 
 CONNECTION_NAMES = frozenset(field.name for field in fields(Options))
