@@ -42,6 +42,16 @@ def app(request):
 setting = 42
 """
 
+SITE = """
+async def answer(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"page"})
+
+async def unable(scope, receive, send):
+    await send({"type": "lifespan.startup.failed", "message": "no database"})
+"""
+
 MODULE = """
 from trio_websock import Ok, Push
 
@@ -69,6 +79,7 @@ def command(tmp_path: Path) -> Iterator[Command]:
     """Start the command in a directory with an application; what still runs is killed at the end."""
     (tmp_path / "site_under_test.py").write_text(APPLICATION)
     (tmp_path / "module_under_test.py").write_text(MODULE)
+    (tmp_path / "asgi_under_test.py").write_text(SITE)
     (tmp_path / "broken_under_test.py").write_text("import no_such_module_at_all\n")
     started: list[subprocess.Popen[str]] = []
 
@@ -127,6 +138,13 @@ def test_a_handler_an_application_and_a_module_are_served(command: Command, targ
     port = port_of(command(target, "--port", "0"))
     answer = talk(socket.create_connection(("127.0.0.1", port)), UPGRADE + TEXT + CLOSE)
     assert answer.endswith(b"\r\n\r\n\x81\x02hi\x88\x02\x03\xe8")
+
+
+def test_an_asgi_application_is_served_beside_a_handler(command: Command) -> None:
+    port = port_of(command("site_under_test:Echo", "--http", "asgi_under_test:answer", "--port", "0"))
+    plain = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    assert talk(socket.create_connection(("127.0.0.1", port)), plain).endswith(b"\r\n\r\npage")
+    assert b"\x81\x02hi" in talk(socket.create_connection(("127.0.0.1", port)), UPGRADE + TEXT + CLOSE)
 
 
 def test_a_unix_socket_is_served(command: Command, tmp_path: Path) -> None:
@@ -203,6 +221,8 @@ OPTIONS = {
     ("--timeout", "0"): "timeout must be a positive number of seconds (math.inf for no limit), not 0.0",
     ("--ssl-keyfile", "key.pem"): "--ssl-keyfile needs --ssl-certfile",
     ("--ssl-certfile", "nowhere.pem"): "cannot use the certificate in nowhere.pem: No such file or directory",
+    ("--http", "asgi_under_test:nothing"): "asgi_under_test has no 'nothing'; it has answer, unable",
+    ("--http", "asgi_under_test:unable", "--port", "0"): "the ASGI application could not start: no database",
     ("--host", "192.0.2.1"): "cannot listen on 192.0.2.1:8000: Cannot assign requested address",
 }
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar, cast, final
 
 from .behaviour.handler import bind_handler, is_handler
 from .command import connect_main
-from .errors import OptionError
+from .errors import OptionError, StartupFailed
 from .options import ServerKeywords, split_keywords
 from .protocol import COMPILED
 from .server import Server
@@ -44,6 +44,7 @@ _EPILOG = """\
 examples:
   python -m trio_websock chat:Room --port 8000
   python -m trio_websock chat:app --host 0.0.0.0 --ssl-certfile c.pem --ssl-keyfile k.pem
+  python -m trio_websock chat:Room --http site:app      (an ASGI application for plain requests)
   python -m trio_websock echo --uds /run/echo.sock      (the module itself is the handler)
 
 python -m trio_websock connect ws://localhost:8000 is the other end: see connect --help.
@@ -86,7 +87,7 @@ def _serve(words: Sequence[str]) -> int:
     try:
         target = load_target(given.pop("target"))
         run_announced(target, announcement, _keywords(given))
-    except (_Unusable, OptionError) as exc:
+    except (_Unusable, OptionError, StartupFailed) as exc:
         return _complain(str(exc))
     except OSError as exc:
         if announcement.is_made:
@@ -128,10 +129,7 @@ def _shown(address: tuple[str, int] | str, scheme: str) -> str:
 
 def load_target(text: str) -> object:
     """The handler or application function that ``module:attribute`` or ``module`` names."""
-    module_name, _, attribute = text.partition(":")
-    if not module_name:
-        raise _Unusable(f"{text!r} names no module: expected module:Handler, module:app or module")
-    target = _find(_import(module_name), attribute)
+    target = _load(text)
     if is_handler(target):
         try:
             bind_handler(target)
@@ -141,6 +139,13 @@ def load_target(text: str) -> object:
     elif not callable(target):
         raise _Unusable(f"{text} is neither a handler nor a function: {target!r}")
     return target
+
+
+def _load(text: str) -> object:
+    module_name, _, attribute = text.partition(":")
+    if not module_name:
+        raise _Unusable(f"{text!r} names no module: expected module:Handler, module:app or module")
+    return _find(_import(module_name), attribute)
 
 
 def _import(name: str) -> ModuleType:
@@ -181,6 +186,8 @@ def _keywords(given: dict[str, Any]) -> ServerKeywords:
     certfile, keyfile = keywords.pop("ssl_certfile", None), keywords.pop("ssl_keyfile", None)
     if certfile or keyfile:
         keywords["ssl_context"] = _load_certificate(certfile, keyfile)
+    if "http" in keywords:
+        keywords["http"] = _load(keywords["http"])
     if "host" in keywords:
         keywords["host"] = None if "*" in keywords["host"] else keywords["host"]
     if "port" not in keywords and "path" not in keywords:
@@ -236,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("target", metavar="module[:name]", help="handler or application function to serve")
     parser.add_argument("--version", action="version", version=f"trio_websock {_version()}")
+    parser.add_argument("--http", metavar="module:app", help="ASGI application for all other requests (none)")
     levels = ("debug", "info", "warning", "error", "critical")
     parser.add_argument("--log-level", choices=levels, default="info", help="least severity that is logged (info)")
     _add_listening(parser.add_argument_group("where to listen"))
