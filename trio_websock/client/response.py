@@ -19,7 +19,7 @@ from .failures import HandshakeError
 
 __all__ = ["receive_response"]
 
-MAX_HEAD_SIZE = 64 * 1024
+MAX_HEAD_SIZE = 64 * 1024  # of one head, and of all interim answers together
 MAX_BODY_SIZE = 64 * 1024  # of a refusal; what is longer is cut
 BODY_TIMEOUT = 2.0  # seconds for the body of a refusal, which is not worth more waiting
 
@@ -32,9 +32,10 @@ _SWITCHING = 101
 class _Parts:
     """What llhttp reports of one response."""
 
-    __slots__ = ("body", "is_complete", "pairs", "reason")
+    __slots__ = ("body", "has_head", "is_complete", "pairs", "reason")
 
     def __init__(self) -> None:
+        self.has_head = False
         self.reason = b""
         self.pairs: list[tuple[str, str]] = []
         self.body = b""
@@ -45,6 +46,9 @@ class _Parts:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.pairs.append((name.decode("latin-1"), value.strip(b" \t").decode("latin-1")))
+
+    def on_headers_complete(self) -> None:
+        self.has_head = True
 
     def on_body(self, body: bytes) -> None:
         self.body += body
@@ -71,11 +75,12 @@ async def receive_response(wire: Wire, *, is_tunnel: bool = False) -> tuple[Hand
     Checkpoint: always. Cancelled: the wire is of no further use.
     """
     buffer = b""
+    interim_size = 0
     while True:
         head, buffer = await _receive_head(wire, buffer)
         parts = _Parts()
         parser = httptools.HttpResponseParser(parts)
-        _feed(parser, head)
+        _feed_head(parser, parts, head)
         status = parser.get_status_code()
         has_body = status >= 200 and not (is_tunnel and status < 300)
         if has_body:
@@ -85,6 +90,9 @@ async def receive_response(wire: Wire, *, is_tunnel: bool = False) -> tuple[Hand
             _check_version(parser, status)
             reason = parts.reason.decode("latin-1")
             return HandshakeResponse(status, reason, Headers(parts.pairs), parts.body[:MAX_BODY_SIZE]), buffer
+        interim_size += len(head)
+        if interim_size > MAX_HEAD_SIZE:
+            raise HandshakeError(f"over {MAX_HEAD_SIZE} bytes of interim responses came, now {status}", _SECTION)
 
 
 def _check_version(parser: httptools.HttpResponseParser, status: int) -> None:
@@ -105,6 +113,16 @@ async def _receive_head(wire: Wire, buffer: bytes) -> tuple[bytes, bytes]:
         if not data:
             raise ConnectionLost("the server ended the connection instead of answering the handshake")
         buffer += data
+
+
+def _feed_head(parser: httptools.HttpResponseParser, parts: _Parts, head: bytes) -> None:
+    try:
+        _feed(parser, head)
+    except HandshakeError:
+        # llhttp also stops at a 101 whose headers do not say that anything is upgraded; what they should say is not
+        # for this module to judge.
+        if not (parts.has_head and parser.get_status_code() == _SWITCHING):
+            raise
 
 
 def _feed(parser: httptools.HttpResponseParser, data: bytes) -> None:
