@@ -16,9 +16,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_websock import (
-    Shutdown,
-)
+from trio_websock import Shutdown
 from trio_websock.testing.memory_listener import MemoryListener
 
 sys.path.append(str(Path(__file__).parent))  # tests are no package

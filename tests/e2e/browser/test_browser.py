@@ -1,19 +1,13 @@
-"""A real browser: headless Chromium as a client of ours, and the pages of the examples as people use them."""
+"""A real browser: headless Chromium as a client of ours."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
 import queue
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from trio_websock import (
     NORMAL,
@@ -30,12 +24,6 @@ from trio_websock import (
     Upgrade,
     upgrade,
 )  # fmt: skip
-
-if os.environ.get("CI") != "true":  # there its absence is an error
-    pytest.importorskip("selenium", reason="selenium is not installed")
-from selenium import webdriver
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = pytest.mark.browser
 
@@ -87,45 +75,9 @@ def site(request: Request) -> Response | Upgrade:
 
 
 @pytest.fixture(scope="module")
-def browser(certificates: Any) -> Iterator[Any]:
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        missing = "chromium and chromedriver are not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "window-size=1100,760"):
-        options.add_argument(f"--{flag}")
-    options.add_argument(f"--ignore-certificate-errors-spki-list={key_fingerprint(certificates)}")
-    opened = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    opened.set_script_timeout(PATIENCE)
-    yield opened
-    opened.quit()
-
-
-def key_fingerprint(certificates: Any) -> str:
-    """What Chromium calls the certificate whose key it shall trust."""
-    certificate = x509.load_pem_x509_certificate(certificates.leaf.cert_chain_pems[0].bytes())
-    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return base64.b64encode(hashlib.sha256(key).digest()).decode()
-
-
-@pytest.fixture(scope="module")
 def origin(open_server: OpenServer) -> Iterator[str]:
     with open_server(site) as thread:
         yield f"http://127.0.0.1:{thread.port}"
-
-
-@pytest.fixture(autouse=True)
-def _one_blank_window(browser: Any) -> Iterator[None]:
-    yield
-    for window in browser.window_handles[1:]:
-        browser.switch_to.window(window)
-        browser.close()
-    browser.switch_to.window(browser.window_handles[0])
-    browser.get("about:blank")
 
 
 PRELUDE = """
@@ -301,149 +253,3 @@ def test_a_page_over_tls_speaks_wss(browser: Any, open_server: OpenServer, certi
         browser.get(f"https://localhost:{thread.port}/")
         script = "await opened; socket.send('hello'); return [socket.url, await message()];"
         assert converse(browser, script) == [f"wss://localhost:{thread.port}/echo", "hello"]
-
-
-# The pages of the examples.
-
-
-def until(browser: Any, condition: Callable[[], object]) -> None:
-    WebDriverWait(browser, PATIENCE, poll_frequency=0.02).until(lambda _: condition())
-
-
-def text_of(browser: Any, selector: str) -> list[str]:
-    script = "return [...document.querySelectorAll(arguments[0])].map(e => e.textContent);"
-    texts: list[str] = browser.execute_script(script, selector)
-    return texts
-
-
-def is_shown(browser: Any, element: str) -> bool:
-    shown: bool = browser.find_element(By.ID, element).is_displayed()
-    return shown
-
-
-def join_chat(browser: Any, url: str, name: str, *, first: bool = False) -> str:
-    """Open the chat, in a new tab unless it is the first; the tab's handle."""
-    if not first:
-        browser.switch_to.new_window("tab")
-    browser.get(url)
-    field = browser.find_element(By.ID, "name")
-    field.clear()
-    field.send_keys(name + "\n")
-    handle: str = browser.current_window_handle
-    return handle
-
-
-def say(browser: Any, text: str) -> None:
-    browser.find_element(By.ID, "draft").send_keys(text + "\n")
-
-
-def test_two_tabs_chat(browser: Any, run_example: RunExample) -> None:
-    with run_example("chat") as example:
-        ada = join_chat(browser, example.url, "Ada", first=True)
-        until(browser, lambda: text_of(browser, ".event") == ["You joined the room"])
-        join_chat(browser, example.url, "Ben")
-        until(browser, lambda: text_of(browser, "#people span:last-child") == ["Ada", "Ben (you)"])
-        say(browser, "<b>hello</b>")
-        until(browser, lambda: text_of(browser, ".said.mine .text") == ["<b>hello</b>"])
-        browser.switch_to.window(ada)
-        until(browser, lambda: text_of(browser, ".said:not(.mine) .text") == ["<b>hello</b>"])
-        assert text_of(browser, ".event") == ["You joined the room", "Ben joined the room"]
-        assert text_of(browser, "#here") == ["2 people here"]
-
-
-def test_a_tab_that_closes_leaves_the_chat(browser: Any, run_example: RunExample) -> None:
-    with run_example("chat") as example:
-        ada = join_chat(browser, example.url, "Ada", first=True)
-        join_chat(browser, example.url, "Ben")
-        until(browser, lambda: len(text_of(browser, "#people li")) == 2)
-        browser.close()
-        browser.switch_to.window(ada)
-        until(browser, lambda: text_of(browser, ".event")[-1] == "Ben left the room")
-        assert text_of(browser, "#here") == ["Only you here"]
-
-
-def test_a_tab_that_goes_elsewhere_leaves_the_chat_and_rejoins_when_it_comes_back(
-    browser: Any, run_example: RunExample
-) -> None:
-    with run_example("chat") as example:
-        ada = join_chat(browser, example.url, "Ada", first=True)
-        ben = join_chat(browser, example.url, "Ben")
-        until(browser, lambda: len(text_of(browser, "#people li")) == 2)
-        browser.get("about:blank")
-        browser.switch_to.window(ada)
-        until(browser, lambda: text_of(browser, ".event")[-1] == "Ben left the room")
-        browser.switch_to.window(ben)
-        browser.back()
-        until(browser, lambda: text_of(browser, "#people span:last-child") == ["Ada", "Ben (you)"])
-
-
-def test_a_name_that_is_taken_is_refused_at_the_door_of_the_chat(browser: Any, run_example: RunExample) -> None:
-    with run_example("chat") as example:
-        join_chat(browser, example.url, "Ada", first=True)
-        until(browser, lambda: is_shown(browser, "room"))
-        join_chat(browser, example.url, "Ada")
-        until(browser, lambda: text_of(browser, "#refusal") == ["Ada is already here: choose another name"])
-        assert not is_shown(browser, "room")
-        browser.find_element(By.ID, "name").send_keys("Ben\n")
-        until(browser, lambda: is_shown(browser, "room"))
-
-
-def test_the_chat_says_when_its_server_goes_and_comes_back_with_it(browser: Any, run_example: RunExample) -> None:
-    with run_example("chat") as example:
-        join_chat(browser, example.url, "Ada", first=True)
-        until(browser, lambda: is_shown(browser, "room"))
-        assert not is_shown(browser, "notice")
-        example.interrupt()
-        until(browser, lambda: text_of(browser, "#notice span")[0].startswith("The server went away."))
-        assert text_of(browser, "#status") == ["Offline"]
-    with run_example("chat", port=example.port):
-        browser.find_element(By.CSS_SELECTOR, "#notice button").click()
-        until(browser, lambda: text_of(browser, "#status") == ["Online"])
-        assert not is_shown(browser, "notice")
-        assert text_of(browser, "#people span:last-child") == ["Ada (you)"]
-
-
-def test_the_ticker_draws(browser: Any, run_example: RunExample) -> None:
-    with run_example("ticker") as example:
-        browser.get(example.url)
-        points = "return document.getElementById('curve').points.numberOfItems;"
-        until(browser, lambda: browser.execute_script(points) >= 3)
-        assert text_of(browser, "#status") == ["Live"]
-        assert float(text_of(browser, "#value")[0]) > 0
-
-
-def test_the_ticker_pauses_and_resumes(browser: Any, run_example: RunExample) -> None:
-    with run_example("ticker") as example:
-        browser.get(example.url)
-        button = browser.find_element(By.ID, "pause")
-        until(browser, button.is_enabled)
-        button.click()
-        assert (button.text, button.get_attribute("aria-pressed")) == ("Resume", "true")
-        button.click()
-        value = text_of(browser, "#value")
-        until(browser, lambda: text_of(browser, "#value") != value)
-
-
-def test_the_page_of_the_app_shows_an_echo_to_a_watcher(browser: Any, run_example: RunExample) -> None:
-    with run_example("app", APP_TOKEN="sesame") as example:
-        browser.get(example.url)
-        browser.find_element(By.CSS_SELECTOR, "#watch input").send_keys("sesame\n")
-        until(browser, lambda: text_of(browser, "#lines li") == ["watching"])
-        browser.find_element(By.CSS_SELECTOR, "#echo input").send_keys("hello\n")
-        until(browser, lambda: text_of(browser, "#lines li") == ["a browser: 'hello'", "watching"])
-        assert text_of(browser, "#echoes li") == ["hello"]
-
-
-def test_the_page_of_the_app_says_that_a_watcher_was_refused(browser: Any, run_example: RunExample) -> None:
-    with run_example("app", APP_TOKEN="sesame") as example:
-        browser.get(example.url)
-        browser.find_element(By.CSS_SELECTOR, "#watch input").send_keys("wrong\n")
-        until(browser, lambda: text_of(browser, "#lines li") == ["Refused, or the connection was lost."])
-
-
-@pytest.mark.parametrize("name", ["chat", "ticker", "app"])
-def test_no_page_logs_an_error(browser: Any, run_example: RunExample, name: str) -> None:
-    with run_example(name) as example:
-        browser.get_log("browser")
-        browser.get(example.url)
-        assert browser.get_log("browser") == []
