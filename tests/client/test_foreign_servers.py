@@ -14,7 +14,7 @@ import trio_websocket
 import websockets
 import websockets.asyncio.server
 
-from trio_websock import ConnectionClosed, open_websocket
+from trio_websock import NORMAL, ConnectionClosed, Handler, Normal, Push, Reconnect, Stop, connect, open_websocket
 
 MAX_SIZE = 16 * 1024 * 1024
 SIZES = [0, 1, 125, 126, 65535, 65536, 1024 * 1024, MAX_SIZE]
@@ -171,3 +171,22 @@ async def test_we_close(url):
     async with open_client(url) as websocket:
         await websocket.close(4000, "enough")
         assert websocket.closed.code == 4000
+
+
+class Caller(Handler):
+    """Says the next of its words at every connection, and leaves when it comes back."""
+
+    def init(self, words):
+        return Push(words.pop(0), words)
+
+    def handle_in(self, message, words):
+        return Stop(NORMAL, words)
+
+
+@pytest.mark.parametrize("code", [1001, 1011, 1012, 1013])
+async def test_a_handler_comes_back_when_the_server_asks_for_it(url, code):
+    words = [f"close {code}", f"close {code}", "hello"]
+    at_once = Reconnect(initial_delay=0, restart_delay=0, busy_delay=0)
+    subprotocols = ["other", "chat"]
+    assert await connect(url, Caller, words, reconnect=at_once, subprotocols=subprotocols) == Normal()
+    assert words == []
