@@ -8,6 +8,7 @@ import trio.testing
 
 from trio_websock import ConnectionLost
 from trio_websock.hosts.wire import StreamWire
+from trio_websock.server.body import body_for
 from trio_websock.server.head import BadRequest
 from trio_websock.server.http import HttpChannel
 
@@ -134,3 +135,19 @@ async def test_lingering_survives_a_reset() -> None:
     await channel.wire.aclose()
     await channel.linger()
     await client.aclose()
+
+
+# While a request is being answered.
+
+
+async def test_a_client_that_has_reset_its_connection_is_gone() -> None:
+    channel, _ = open_channel()
+    await channel.wire.aclose()
+    await channel.wait_gone()
+
+
+async def test_a_body_nobody_wants_is_read_for_a_second_at_most(autojump_clock: trio.testing.MockClock) -> None:
+    channel, client = open_channel()
+    await client.send_all(b"hel")
+    assert not await channel.discard_body(body_for(5, 5))
+    assert trio.current_time() == pytest.approx(1)

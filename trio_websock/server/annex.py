@@ -91,8 +91,9 @@ class Annex:
 
     async def shut_down(self) -> None:
         """The last client has gone: have the application shut down, in what is left of the grace."""
-        if self._ledger.notice is not None:
-            await self._lifespan.shut_down(self._ledger.notice.deadline)
+        notice = self._ledger.notice
+        assert notice is not None  # or clients would still be coming
+        await self._lifespan.shut_down(notice.deadline)
 
     async def _watch(self, shutdown: Callable[[], None]) -> None:
         await self._lifespan.wait_failed()

@@ -122,16 +122,18 @@ class HttpChannel:
         """Read what is left of ``body``, as far as that is no trouble, and whether its end has come.
 
         Raises:
-            BadRequest: it is malformed.
             ConnectionLost: the connection ended inside it.
 
         Checkpoint: unless it has come already. Cancelled: may be called again.
         """
         most = self.wire.received_size + LINGER_SIZE
         with trio.move_on_after(LINGER_TIMEOUT):
-            while not body.is_complete and self.wire.received_size < most:
-                await self.receive_body(body)
-                body.take()
+            try:
+                while not body.is_complete and self.wire.received_size < most:
+                    await self.receive_body(body)
+                    body.take()
+            except BadRequest:
+                return False  # its answer is out already, and there must not be two
         return body.is_complete
 
     async def wait_gone(self) -> None:
