@@ -12,7 +12,7 @@ import os
 import re
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
@@ -43,14 +43,8 @@ __all__ = [
 Origins: TypeAlias = 'Literal["same", "any"] | Sequence[str] | Callable[[Request], bool]'
 """Who may connect from a browser: ``"same"``, ``"any"``, a list of origins, or a function of the request."""
 
-AsgiApplication: TypeAlias = Callable[
-    [
-        MutableMapping[str, Any],
-        Callable[[], Awaitable[MutableMapping[str, Any]]],
-        Callable[[MutableMapping[str, Any]], Awaitable[None]],
-    ],
-    Awaitable[None],
-]
+# Any, because every framework spells the three in its own way, and no two ways fit each other.
+AsgiApplication: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 """An ASGI 3 application: called with scope, ``receive`` and ``send``."""
 
 

@@ -49,6 +49,19 @@ def test_something_that_is_neither_is_told_both() -> None:
         site_for(42, Options(), Ledger())
 
 
+async def asgi(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+def test_an_asgi_application_is_told_where_it_belongs() -> None:
+    with pytest.raises(TypeError, match=r"missing a required argument: 'receive'.* goes into http="):
+        site_for(asgi, Options(), Ledger())
+
+
+@pytest.mark.parametrize("function", [print, iter, lambda *everything: Response(204)])
+def test_what_can_be_called_with_a_request_is_an_application_function(function: Any) -> None:
+    assert isinstance(site_for(function, Options(), Ledger()), FunctionSite)
+
+
 async def test_an_application_function_may_be_plain() -> None:
     assert await site_of(lambda request: Response(204)).answer(REQUEST) == Response(204)
 

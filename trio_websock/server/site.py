@@ -64,11 +64,24 @@ def site_for(handler_or_app: object, options: Options, ledger: Ledger) -> Site:
     if is_handler(handler_or_app):
         return HandlerSite(bind_handler(handler_or_app), options)
     if callable(handler_or_app):
+        _check_application(handler_or_app)
         return FunctionSite(handler_or_app, options, ledger)
     raise TypeError(
         f"{handler_or_app!r} is neither a handler (it has no init and no handle_in)"
         " nor an application function (it cannot be called)"
     )
+
+
+def _check_application(function: Callable[..., object]) -> None:
+    """Refuse at the start what every request would fail of."""
+    try:
+        inspect.signature(function).bind(Request("GET", "/"))
+    except ValueError:
+        pass  # it does not say what it takes
+    except TypeError as exc:
+        raise TypeError(
+            f"{function!r} cannot be called with a request alone ({exc}); an ASGI application goes into http="
+        ) from exc
 
 
 @final
