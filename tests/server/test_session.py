@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -28,7 +27,7 @@ from trio_websock import (
 )
 from trio_websock.hosts.wire import StreamWire
 from trio_websock.server.ledger import Ledger, Notice
-from trio_websock.server.session import Session, refuse_wire
+from trio_websock.server.session import Session
 from trio_websock.server.site import Wish, site_for
 
 Start = Callable[..., Awaitable[Server]]
@@ -384,32 +383,4 @@ async def test_a_shutdown_while_the_101_waits_for_the_socket_is_told_right_behin
     answer = await client.receive_some()
     assert answer.startswith(b"HTTP/1.1 101 ")
     assert await client.receive_some() == b"\x88\x02\x03\xf4"
-    await client.aclose()
-
-
-async def test_a_client_that_is_turned_away_may_leave_first() -> None:
-    client, server = trio.testing.memory_stream_pair()
-    client.receive_stream.close()
-    await client.send_all(GET)
-    await refuse_wire(StreamWire(server), None, "full")
-    await client.aclose()
-
-
-async def test_a_client_that_is_turned_away_gets_its_answer_through_tls(nursery: trio.Nursery) -> None:
-    authority = trustme.CA()
-    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(ours)
-    authority.configure_trust(theirs)
-    plain, server = trio.testing.memory_stream_pair()
-    client = trio.SSLStream(plain, theirs, server_hostname="localhost", https_compatible=True)
-    nursery.start_soon(refuse_wire, StreamWire(server), ours, "full")
-    await client.send_all(GET)
-    assert (await read_all(client)).startswith(b"HTTP/1.1 503 ")
-
-
-async def test_turning_a_client_away_is_bounded_in_time(autojump_clock: trio.testing.MockClock) -> None:
-    client, server = trio.testing.memory_stream_pair()
-    await refuse_wire(StreamWire(server), None, "full")
-    assert trio.current_time() < math.inf
-    assert trio.current_time() == pytest.approx(2)
     await client.aclose()
