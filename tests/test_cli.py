@@ -285,6 +285,51 @@ def test_words_become_the_values_of_serve(
     assert seen[name] == value
 
 
+# Beside serving there is a client
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What is served or connected to, if only it were."""
+    seen: dict[str, object] = {}
+    monkeypatch.setattr(cli, "load_target", lambda text: seen.setdefault("served", text))
+    monkeypatch.setattr(cli, "run_announced", lambda target, announce, options: None)
+    monkeypatch.setattr(cli, "connect_main", lambda words: seen.setdefault("connected", words) and 0)
+    return seen
+
+
+def test_the_word_connect_and_a_url_connect(asked: dict[str, object]) -> None:
+    assert cli.main(["connect", "ws://h", "-m", "x"]) == 0
+    assert asked == {"connected": ["ws://h", "-m", "x"]}
+
+
+@pytest.mark.parametrize("name", ["connect.py", "connect/__init__.py"])
+def test_a_module_of_that_name_is_served_as_ever(
+    asked: dict[str, object], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    cli.main(["connect", "--port", "0"])
+    assert asked == {"served": "connect"}
+    cli.main(["connect", "ws://h"])
+    assert asked == {"served": "connect", "connected": ["ws://h"]}
+
+
+@pytest.mark.parametrize("target", ["connect:app", "connector", "site:app"])
+def test_any_other_word_is_served(asked: dict[str, object], target: str) -> None:
+    cli.main([target])
+    assert asked == {"served": target}
+
+
+def test_the_words_of_the_process_are_taken_if_none_are_given(
+    asked: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["trio_websock", "connect", "ws://h"])
+    cli.main()
+    assert asked == {"connected": ["ws://h"]}
+
+
 def test_the_help_shows_how_to_begin(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["--help"])
