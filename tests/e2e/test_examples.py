@@ -17,6 +17,7 @@ from websockets.sync.client import connect as websockets_connect
 RunExample = Callable[..., AbstractContextManager[Any]]
 
 EXAMPLES = sorted(path.stem for path in (Path(__file__).parents[2] / "examples").glob("*.py"))
+SERVERS = sorted(set(EXAMPLES) - {"bot"})
 
 
 def connect(url: str, **options: Any) -> Any:
@@ -60,7 +61,7 @@ def test_every_example_explains_itself(name: str) -> None:
     assert f"examples/{name}.py" in source.partition("from __future__")[0]
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", SERVERS)
 def test_every_example_ends_in_good_order_when_interrupted(run_example: RunExample, name: str) -> None:
     with run_example(name) as example:
         assert example.port != "0"
@@ -218,3 +219,80 @@ def test_counter_refuses_a_client_without_its_subprotocol(run_example: RunExampl
     with run_example("counter") as example, pytest.raises(InvalidStatus) as caught:
         connect(example.ws_url, subprotocols=["abacus"])
     assert caught.value.response.status_code == 400
+
+
+def test_relay_serves_the_page_of_the_chat(run_example: RunExample) -> None:
+    with run_example("relay") as relay:
+        assert "<title>Chat</title>" in get(f"{relay.url}/")[2]
+
+
+def test_relay_carries_messages_and_closes_both_ways(run_example: RunExample, run_python: RunExample) -> None:
+    with (
+        run_example("chat") as chat,
+        run_python("relay.py", "--port", "0", "--upstream", chat.ws_url) as relay,
+        connect(f"{chat.ws_url}/room?name=Ada") as ada,
+    ):
+        receive_json(ada)
+        with connect(f"{relay.ws_url}/room?name=Ben") as ben:
+            assert receive_json(ada) == receive_json(ben) == {"kind": "joined", "name": "Ben", "people": ["Ada", "Ben"]}
+            ben.send("hello")
+            assert receive_json(ada) == receive_json(ben) == {"kind": "said", "name": "Ben", "text": "hello"}
+        assert receive_json(ada)["kind"] == "left"
+        with connect(f"{relay.ws_url}/room?name=Ada") as stranger:
+            assert closed_with(stranger) == (4001, "Ada is already here: choose another name")
+
+
+def test_relay_tells_its_browsers_that_the_upstream_goes(run_example: RunExample, run_python: RunExample) -> None:
+    with (
+        run_example("chat") as chat,
+        run_python("relay.py", "--port", "0", "--upstream", chat.ws_url) as relay,
+        connect(f"{relay.ws_url}/room?name=Ada") as ada,
+    ):
+        receive_json(ada)
+        chat.interrupt()
+        assert closed_with(ada) == (1001, "")
+        with connect(f"{relay.ws_url}/room?name=Ada") as late:
+            assert closed_with(late) == (1014, "the upstream cannot be reached")
+
+
+def heard_by_bot(peer: Any) -> str:
+    """What the bot says next in the room."""
+    while True:
+        event = receive_json(peer)
+        if event["kind"] == "said" and event["name"] == "bot":
+            return str(event["text"])
+
+
+def next_greeting(bot: Any) -> None:
+    """Read what the bot prints up to the moment it is in the room again."""
+    while bot.process.stdout.readline() != bot.greeting:
+        pass
+
+
+def test_bot_survives_the_restart_of_the_chat(run_example: RunExample, run_python: RunExample) -> None:
+    with run_example("chat") as chat, run_python("bot.py", f"{chat.ws_url}/room?name=bot") as bot:
+        room = f"{chat.ws_url}/room"
+        assert bot.greeting == f"bot is in the room at 127.0.0.1:{chat.port}\n"
+        with connect(f"{room}?name=Ada") as ada:
+            assert heard_by_bot(ada) == "Welcome, Ada!"
+            ada.send("one")
+            ada.send("bot?")
+            assert heard_by_bot(ada) == "Ada, I have heard 1 messages."
+        chat.interrupt()
+        assert bot.process.stdout.readline() == "bot is out of the room: Remote(code=1001, text='')\n"
+        with run_example("chat", chat.port):
+            next_greeting(bot)
+            with connect(f"{room}?name=Ben") as ben:
+                assert heard_by_bot(ben) == "Welcome, Ben!"
+                ben.send("bot?")
+                assert heard_by_bot(ben) == "Ben, I have heard 1 messages."
+            status, printed = bot.interrupt()
+    assert (status, printed.splitlines()[-1]) == (0, "The room has been told. Goodbye.")
+
+
+def test_bot_tells_why_it_is_not_let_in(run_example: RunExample, run_python: RunExample) -> None:
+    with run_example("chat") as chat, connect(f"{chat.ws_url}/room?name=bot") as namesake:
+        receive_json(namesake)
+        with run_python("bot.py", f"{chat.ws_url}/room?name=bot") as bot:
+            assert bot.process.stdout.read().splitlines()[-1] == "bot is already here: choose another name"
+            assert bot.process.wait(30) == 0
