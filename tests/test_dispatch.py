@@ -163,7 +163,7 @@ async def test_state_is_what_the_last_successful_callback_returned(autojump_cloc
         def terminate(self, reason, state):
             states.append(state)
 
-    async with open_test_connection(Counting) as peer:
+    async with open_test_connection(Counting, raise_handler_errors=False) as peer:
         await peer.send("a", "b", "bad")
     assert states == [2]
 
@@ -219,7 +219,7 @@ async def test_error_about_another_connection_is_an_exception_like_any_other(fai
         def handle_in(self, message, state):
             raise failure
 
-    async with open_test_connection(Client) as peer:
+    async with open_test_connection(Client, raise_handler_errors=False) as peer:
         await peer.send("x")
         assert peer.close_sent == (1011, "")
         assert await peer.wait_ended() == Error(failure)

@@ -126,7 +126,7 @@ async def test_constructor_that_raises_ends_like_an_init_that_raises(autojump_cl
         def terminate(self, reason, state):
             raise AssertionError
 
-    async with open_test_connection(Unmade) as peer:
+    async with open_test_connection(Unmade, raise_handler_errors=False) as peer:
         reason = await peer.wait_ended()
         assert isinstance(reason.cause, Boom)
         assert peer.close_sent == (1011, "")

@@ -59,7 +59,7 @@ async def test_peer_that_never_answers_the_close_is_left_after_close_timeout(aut
         def handle_in(self, message, count):
             return Stop(NORMAL, count)
 
-    async with open_test_connection(Stopping, close_timeout=4) as peer:
+    async with open_test_connection(Stopping, close_timeout=4, answers_close=False) as peer:
         start = trio.current_time()
         await peer.send("x")
         await peer.wait_ended()
@@ -98,14 +98,14 @@ async def test_exception_in_terminate_is_logged_and_changes_nothing(autojump_clo
         def terminate(self, reason, count):
             raise RuntimeError("late")
 
-    async with open_test_connection(Raising) as peer:
+    async with open_test_connection(Raising, raise_handler_errors=False) as peer:
         await peer.close()
         assert await peer.wait_ended() == Remote(1000)
     assert [record.getMessage() for record in caplog.records] == ["Raising.terminate failed, peer a test"]
 
 
 async def test_peer_that_broke_the_protocol_has_a_second_to_read_the_close_frame(autojump_clock):
-    async with open_test_connection(Echo, close_timeout=10) as peer:
+    async with open_test_connection(Echo, close_timeout=10, answers_close=False) as peer:
         start = trio.current_time()
         peer.transport.put(Error(FrameError("reserved opcode 3", "RFC 6455 §5.2")))
         await peer.wait_ended()

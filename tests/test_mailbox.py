@@ -135,7 +135,7 @@ async def test_handler_without_handle_info_ends_as_an_error_that_says_so(autojum
         def handle_in(self, message, state):
             return Ok(None)
 
-    async with open_test_connection(Deaf) as peer:
+    async with open_test_connection(Deaf, raise_handler_errors=False) as peer:
         await peer.post("hello")
         assert peer.close_sent == (1011, "")
         assert "was sent 'hello' but has no handle_info" in str((await peer.wait_ended()).cause)

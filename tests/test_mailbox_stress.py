@@ -179,7 +179,7 @@ async def test_every_item_is_handled_refused_or_unhandled_exactly_once_and_in_or
     at = 700
     handler = Taking(at, lambda state: ending(peer, state))
     senders = Senders(f"{ending.__name__} {mailbox_size}")
-    async with open_test_connection(handler, mailbox_size=mailbox_size) as peer:
+    async with open_test_connection(handler, mailbox_size=mailbox_size, raise_handler_errors=False) as peer:
         await senders.run(peer.connection.mailbox)
         await trio.sleep(1000)
         await peer.wait_ended()

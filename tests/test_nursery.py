@@ -18,6 +18,7 @@ from trio_websock import (
     FrameError,
     Normal,
     Ok,
+    Options,
     Ping,
     Push,
     Remote,
@@ -28,7 +29,11 @@ from trio_websock import (
     WriteTimeout,
     current_connection,
 )
+from trio_websock.behaviour.handler import bind_handler
+from trio_websock.connection import Connection
+from trio_websock.nursery import run_connection
 from trio_websock.testing.connection import open_test_connection
+from trio_websock.testing.memory_transport import MemoryTransport
 
 
 class Echo:
@@ -122,7 +127,7 @@ async def test_exception_in_a_callback_closes_with_1011_and_is_logged_once(autoj
         def handle_in(self, message, count):
             raise RuntimeError("inside")
 
-    async with open_test_connection(Raising) as peer:
+    async with open_test_connection(Raising, raise_handler_errors=False) as peer:
         await peer.send("x")
         assert peer.close_sent == (1011, "")
         assert isinstance(terminations(Raising)[0][1].cause, RuntimeError)
@@ -134,11 +139,11 @@ async def test_bad_result_closes_with_1011_and_sends_nothing_of_it(autojump_cloc
         def handle_in(self, message, count):
             return Push(["fine", 5], 99)
 
-    async with open_test_connection(Bad) as peer:
+    async with open_test_connection(Bad, raise_handler_errors=False) as peer:
         await peer.send("x")
         assert peer.received() == []
-        assert isinstance(peer.reason or terminations(Bad)[0][1].cause, ResultError)
-        assert terminations(Bad)[0][2] == 0
+    assert isinstance(peer.reason.cause, ResultError)
+    assert terminations(Bad) == [("terminate", peer.reason, 0)]
 
 
 async def test_failed_init_is_not_terminated(autojump_clock, caplog):
@@ -147,7 +152,7 @@ async def test_failed_init_is_not_terminated(autojump_clock, caplog):
             self.calls.append("init")
             raise RuntimeError("no")
 
-    async with open_test_connection(Failing) as peer:
+    async with open_test_connection(Failing, raise_handler_errors=False) as peer:
         await wait_all_tasks_blocked()
         assert peer.close_sent == (1011, "")
     assert Failing.last.calls == ["init"]
@@ -166,7 +171,7 @@ async def test_failing_task_of_the_nursery_cancels_the_running_callback_and_ends
             await trio.sleep(1)
             raise KeyError("task")
 
-    async with open_test_connection(Spawning) as peer:
+    async with open_test_connection(Spawning, raise_handler_errors=False) as peer:
         await peer.send("x")
         assert isinstance((await peer.wait_ended()).cause, KeyError)
         assert peer.close_sent == (1011, "")
@@ -186,7 +191,7 @@ async def test_two_failing_tasks_are_told_as_a_group(autojump_clock, caplog):
             finally:
                 raise KeyError(name)
 
-    async with open_test_connection(Spawning) as peer:
+    async with open_test_connection(Spawning, raise_handler_errors=False) as peer:
         reason = await peer.wait_ended()
     assert isinstance(reason.cause, ExceptionGroup)
     assert len(reason.cause.exceptions) == 2
@@ -205,10 +210,11 @@ async def test_cancelling_the_own_nursery_ends_as_a_shutdown(autojump_clock):
 
 
 async def test_cancelled_connection_says_goodbye_terminates_once_and_passes_the_cancellation_on(autojump_clock):
-    async with open_test_connection(Echo) as peer:
-        pass
-    assert peer.close_sent == (1001, "")
-    assert peer.reason is None
+    transport = MemoryTransport()
+    with trio.move_on_after(1) as scope:
+        await run_connection(Connection(transport, Options()), bind_handler(Echo), None)
+    assert scope.cancelled_caught
+    assert transport.taken == [(1001, b"")]
     assert terminations() == [("terminate", Shutdown(), 0)]
 
 
@@ -239,7 +245,7 @@ async def test_escaped_cancelled_of_a_scope_the_handler_opened_is_an_error(autoj
                     caught.append(exc)
             raise caught[0]
 
-    async with open_test_connection(Leaking) as peer:
+    async with open_test_connection(Leaking, raise_handler_errors=False) as peer:
         await peer.send("x")
         assert peer.close_sent == (1011, "")
         assert terminations(Leaking)[0][1] == Error(caught[0])

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
-from trio_websock import ConnectionLost, Error, Opcode, Remote
+from trio_websock import ConnectionLost, Error, FrameError, Opcode, Remote
 from trio_websock.testing.memory_transport import MemoryTransport
 
 ONE, TWO = (Opcode.TEXT, b"one"), (Opcode.TEXT, b"two")
@@ -99,3 +99,58 @@ async def test_wait_closed_ends_when_we_close(nursery):
     await wait_all_tasks_blocked()
     assert not nursery.child_tasks
     assert transport.is_aborted
+
+
+async def test_nothing_is_taken_once_the_connection_is_broken():
+    transport = MemoryTransport()
+    transport.break_off(ConnectionLost("reset"))
+    transport.send_nowait(ONE)
+    assert not transport.flush_nowait()
+    with pytest.raises(ConnectionLost):
+        await transport.flush_some()
+    assert transport.taken == []
+
+
+async def test_peer_that_answers_closes_with_the_code_it_was_told():
+    transport = MemoryTransport(answers_close=True)
+    transport.send_close_nowait(1001, b"bye")
+    transport.flush_nowait()
+    assert transport.receive_nowait(1) == [Remote(1001)]
+
+
+@pytest.mark.parametrize("ending", [Remote(1000), Error(ConnectionLost("gone"))])
+async def test_peer_that_has_left_answers_nothing(ending):
+    transport = MemoryTransport(answers_close=True)
+    transport.put(ending)
+    transport.send_close_nowait(1000, b"")
+    transport.flush_nowait()
+    assert transport.receive_nowait(2) == [ending]
+
+
+async def test_peer_that_broke_the_protocol_is_waited_for_until_it_has_read_the_close(nursery):
+    transport = MemoryTransport(answers_close=True)
+    transport.put(Error(FrameError("bad", "RFC 6455 §5.2")))
+    nursery.start_soon(transport.wait_closed)
+    await wait_all_tasks_blocked()
+    assert nursery.child_tasks
+    transport.send_close_nowait(1002, b"")
+    transport.flush_nowait()
+    await wait_all_tasks_blocked()
+    assert not nursery.child_tasks
+
+
+async def test_it_is_known_whose_end_it_was():
+    transport, cause = MemoryTransport(), ConnectionLost("gone")
+    transport.put(Error(cause))
+    assert transport.has_ended_by(cause)
+    assert not transport.has_ended_by(ConnectionLost("gone"))
+
+
+async def test_wait_changed_ends_when_either_side_acts(nursery):
+    transport = MemoryTransport()
+    for act in (transport.touch, transport.abort):
+        nursery.start_soon(transport.wait_changed)
+        await wait_all_tasks_blocked()
+        act()
+        await wait_all_tasks_blocked()
+        assert not nursery.child_tasks

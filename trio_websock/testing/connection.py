@@ -7,70 +7,72 @@ messages. The handler runs in the real runtime; only the wire is missing.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Unpack, final
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Generic, TypeGuard, TypeVar, Unpack, final, overload
 
 import trio
 import trio.testing
 
-from ..behaviour.handler import BoundHandler, bind_handler
+from ..behaviour.handler import BoundHandler, Handler, bind_handler
 from ..behaviour.reasons import Error, Reason, Remote
 from ..codes import Opcode
 from ..connection import Connection
-from ..errors import ConnectionLost
-from ..messages import Incoming, Message, Ping, Pong, encode_message
+from ..errors import ConnectionLost, FrameError, RemoteError, StateError, WriteTimeout
+from ..messages import Incoming, Message, Outgoing, Ping, Pong, encode_message
 from ..nursery import run_connection
 from ..options import ConnectionKeywords, Options
+from ..request import Request
 from .memory_transport import MemoryTransport
-
-if TYPE_CHECKING:
-    from ..request import Request
+from .rooms import open_room
+from .witness import WatchedHandler
 
 __all__ = ["TestConnection", "open_test_connection"]
 
+State = TypeVar("State")
+Info = TypeVar("Info")
+
+SHUTDOWN_GRACE = 15.0  # seconds, as the server's own
+
 
 @final
-class TestConnection:
-    """The peer's side of a connection under test."""
+class TestConnection(Generic[State, Info]):
+    """The peer's side of a connection under test, and a look at the handler's; generic as the handler is.
+
+    What waits here returns when the handler has nothing more to do: when every task of the program is blocked, on
+    something else than the clock's next tick. If the handler has failed by then it raises the handler's exception,
+    once, unless ``raise_handler_errors=False`` was given.
+    """
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
-    def __init__(self, connection: Connection, transport: MemoryTransport) -> None:
+    def __init__(
+        self, connection: Connection, transport: MemoryTransport, handler: WatchedHandler, *, raises: bool
+    ) -> None:
         #: The connection as the handler sees it: its mailbox, its nursery.
-        self.connection = connection
+        self.connection: Connection = connection
         #: What the runtime believes to be the wire, for what this class has no word for.
-        self.transport = transport
-        #: What ``terminate`` was told, or would have been; ``None`` until the connection has ended.
-        self.reason: Reason | None = None
-        self._ended = trio.Event()
+        self.transport: MemoryTransport = transport
+        #: What the handler has failed by: the exception of a callback or of a task of its nursery, or ``ResultError``.
+        self.error: BaseException | None = None
+        self._handler = handler
+        self._raises = raises
         self._seen = 0
+        self._scope = trio.CancelScope()
 
-    async def send(self, *messages: Message) -> None:
-        """Have messages arrive together, and wait until the handler has nothing more to do."""
-        self.transport.put(*[_arrival_of(message) for message in messages])
-        await trio.testing.wait_all_tasks_blocked()
+    @property
+    def state(self) -> State:
+        """The handler's state: what its last successful callback returned.
 
-    async def post(self, *items: Any) -> None:
-        """Send items into the mailbox, and wait until the handler has nothing more to do."""
-        for item in items:
-            await self.connection.mailbox.send(item)
-        await trio.testing.wait_all_tasks_blocked()
+        Raises:
+            StateError: ``init`` has not succeeded.
+        """
+        state: State = self._handler.state
+        return state
 
-    async def close(self, code: int | None = 1000, text: str = "") -> None:
-        """Have the peer's close frame arrive."""
-        self.transport.put(Remote(code, text))
-        await trio.testing.wait_all_tasks_blocked()
-
-    async def drop(self) -> None:
-        """Have the stream end without a close frame."""
-        self.transport.put(Error(ConnectionLost("dropped by the test")))
-        await trio.testing.wait_all_tasks_blocked()
-
-    def received(self) -> list[Incoming]:
-        """What the handler has sent since the last look, in order."""
-        messages = [entry for entry in self.transport.taken[self._seen :] if entry != self.transport.close]
-        self._seen = len(self.transport.taken)
-        return [_incoming_of(Opcode(opcode), payload) for opcode, payload in messages if opcode is not None]
+    @property
+    def reason(self) -> Reason | None:
+        """What ``terminate`` was told, or would have been; ``None`` until the connection has ended."""
+        return self.connection.reason
 
     @property
     def close_sent(self) -> tuple[int | None, str] | None:
@@ -78,55 +80,301 @@ class TestConnection:
         close = self.transport.close
         return None if close is None or close not in self.transport.taken else (close[0], close[1].decode())
 
-    async def wait_ended(self) -> Reason | None:
-        """Wait until the connection is over; what ``terminate`` was told."""
-        await self._ended.wait()
-        return self.reason
+    @property
+    def is_reset(self) -> bool:
+        """Whether the connection was dropped rather than closed."""
+        return self.transport.is_aborted
 
-    async def _run(self, handler: BoundHandler, args: object) -> None:
-        try:
-            self.reason = await run_connection(self.connection, handler, args)
+    # What the peer does
+
+    async def send(self, *messages: Message) -> None:
+        """Have messages arrive together, control frames too.
+
+        Raises:
+            MessageError: no peer could send this.
+
+        Checkpoint: always. Cancelled: they have arrived all the same.
+        """
+        self.transport.put(*[_arrival_of(message) for message in messages])
+        await self.settle()
+
+    async def send_part(self) -> None:
+        """Have some bytes of a message arrive that is not complete yet: the idle timeout starts anew.
+
+        Checkpoint: always. Cancelled: they have arrived all the same.
+        """
+        self.transport.touch()
+        await self.settle()
+
+    async def close(self, code: int | None = 1000, text: str = "") -> None:
+        """Have the peer's close frame arrive.
+
+        Args:
+            code: ``None`` for an empty one.
+            text: after the code.
+
+        Checkpoint: always. Cancelled: it has arrived all the same.
+        """
+        self.transport.put(Remote(code, text))
+        await self.settle()
+
+    async def drop(self) -> None:
+        """Have the stream end without a close frame, perhaps in the middle of a message.
+
+        Checkpoint: always. Cancelled: it has ended all the same.
+        """
+        self.transport.put(Error(ConnectionLost("dropped by the test")))
+        await self.settle()
+
+    async def reset(self) -> None:
+        """Have the connection break: what is sent from now on reaches nobody.
+
+        Checkpoint: always. Cancelled: it is broken all the same.
+        """
+        self.transport.break_off(ConnectionLost("reset by the test"))
+        await self.settle()
+
+    async def break_protocol(self, error: RemoteError | None = None) -> None:
+        """Have something arrive that RFC 6455 forbids.
+
+        Args:
+            error: what the peer has done wrong; by default a ``FrameError``, which closes with 1002.
+
+        Checkpoint: always. Cancelled: it has arrived all the same.
+        """
+        error = error or FrameError("broken by the test", "RFC 6455 §5.2")
+        self.transport.put(Error(error))
+        await self.settle()
+
+    def stop_reading(self, after: int = 0) -> None:
+        """Take only so many more messages: a slow reader, that ends by ``write_timeout``."""
+        self.transport.take(after)
+
+    async def resume_reading(self) -> None:
+        """Take everything again. Checkpoint: always. Cancelled: it is taken all the same."""
+        self.transport.take()
+        await self.settle()
+
+    # What the handler has sent
+
+    def received(self) -> list[Incoming]:
+        """What the handler has sent since the last look, in order."""
+        entries, self._seen = self.transport.taken[self._seen :], len(self.transport.taken)
+        return [_incoming_of(*entry) for entry in entries if _is_message(entry)]
+
+    async def receive(self) -> Incoming:
+        """Wait for the next message of the handler.
+
+        Raises:
+            trio.EndOfChannel: the connection has ended, or its close frame came instead.
+
+        Checkpoint: always. Cancelled: nothing is lost.
+        """
+        await trio.lowlevel.checkpoint()
+        while self._seen == len(self.transport.taken) and self.reason is None:
+            await self.transport.wait_changed()
+        self._raise_failure()
+        if self._seen == len(self.transport.taken) or not _is_message(entry := self.transport.taken[self._seen]):
+            raise trio.EndOfChannel
+        self._seen += 1
+        return _incoming_of(*entry)
+
+    # What happens on the handler's side
+
+    async def post(self, *items: Info) -> None:
+        """Send items into the mailbox.
+
+        Raises:
+            trio.BrokenResourceError: the connection has ended.
+
+        Checkpoint: always. Cancelled: as ``mailbox.send``.
+        """
+        for item in items:
+            await self.connection.mailbox.send(item)
+        await self.settle()
+
+    async def shutdown(self, *, restart: bool = False, grace: float = SHUTDOWN_GRACE) -> None:
+        """Have the server shut down.
+
+        Args:
+            restart: whether it says that it will be back.
+            grace: seconds until what still runs is cancelled and the peer dropped.
+
+        Checkpoint: always. Cancelled: the shutdown goes on.
+        """
+        self.connection.shutdown_nowait(restart=restart, deadline=trio.current_time() + grace)
+        await self.settle()
+
+    async def cancel(self) -> None:
+        """Cancel the task that runs the connection, as an embedding program may.
+
+        Checkpoint: always. Cancelled: it is cancelled all the same.
+        """
+        self._scope.cancel()
+        await self.settle()
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, at once.
+
+        Raises:
+            StateError: the clock is not virtual; use pytest-trio's ``autojump_clock``, or ``trio.testing.MockClock``.
+
+        Checkpoint: always. Cancelled: the handler may not have seen that time has passed.
+        """
+        clock = trio.lowlevel.current_clock()
+        if not isinstance(clock, trio.testing.MockClock):
+            raise StateError("advance() needs virtual time: the autojump_clock fixture, or trio.testing.MockClock")
+        threshold, clock.autojump_threshold = clock.autojump_threshold, 0
+        try:  # from deadline to deadline, as time goes: in one jump every timeout would seem to expire late
+            await trio.sleep(seconds)
         finally:
-            self._ended.set()
+            clock.autojump_threshold = threshold
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Wait until the handler has nothing more to do.
+
+        Checkpoint: always. Cancelled: only the waiting ends.
+        """
+        await trio.testing.wait_all_tasks_blocked()
+        self._raise_failure()
+
+    async def wait_ended(self) -> Reason:
+        """Wait until the connection is over; what ``terminate`` was told.
+
+        Checkpoint: always. Cancelled: only the waiting ends.
+        """
+        reason = await self.connection.wait_ended()
+        await self.settle()
+        return reason
+
+    def _raise_failure(self) -> None:
+        self._note_failure()
+        if self.error is None or not self._raises:
+            return
+        self._raises = False  # it is the test's from here on
+        if isinstance(self.error, Exception):
+            raise self.error
+        # A Cancelled that nobody asked for would go through the test, and through pytest, without a word.
+        raise RuntimeError("the handler let something escape that is no Exception") from self.error
+
+    def _note_failure(self) -> None:
+        reason = self._handler.told or self.reason
+        self.error = self.error or self._handler.failure
+        if self.error is not None or not isinstance(reason, Error) or not isinstance(reason.cause, BaseException):
+            return
+        is_peers = self.transport.has_ended_by(reason.cause) or isinstance(reason.cause, WriteTimeout)
+        if not is_peers and not self._handler.is_own_end(reason):
+            self.error = reason.cause  # a task of the nursery
+
+    async def _run(self, args: object) -> None:
+        with self._scope:
+            await run_connection(self.connection, bind_handler(self._handler), args)
 
 
-@asynccontextmanager
-async def open_test_connection(
+@overload
+def open_test_connection(
+    handler: type[Handler[State, Info]] | Handler[State, Info],
+    args: object = ...,
+    *,
+    request: Request | None = ...,
+    subprotocol: str | None = ...,
+    first: Iterable[Message] = ...,
+    answers_close: bool = ...,
+    raise_handler_errors: bool = ...,
+    **options: Unpack[ConnectionKeywords],
+) -> AbstractAsyncContextManager[TestConnection[State, Info]]: ...
+@overload
+def open_test_connection(
+    handler: object,
+    args: object = ...,
+    *,
+    request: Request | None = ...,
+    subprotocol: str | None = ...,
+    first: Iterable[Message] = ...,
+    answers_close: bool = ...,
+    raise_handler_errors: bool = ...,
+    **options: Unpack[ConnectionKeywords],
+) -> AbstractAsyncContextManager[TestConnection[Any, Any]]: ...
+def open_test_connection(
     handler: object,
     args: object = None,
     *,
     request: Request | None = None,
+    subprotocol: str | None = None,
     first: Iterable[Message] = (),
+    answers_close: bool = True,
+    raise_handler_errors: bool = True,
     **options: Unpack[ConnectionKeywords],
-) -> AsyncIterator[TestConnection]:
+) -> AbstractAsyncContextManager[TestConnection[Any, Any]]:
     """Run ``handler`` on a connection whose other end is in the test's hands.
 
-    Use it with pytest-trio's ``autojump_clock``: timeouts then pass at once. The connection is cancelled at the end
-    of the block, if it is still running.
+    ::
+
+        async with open_test_connection(Echo) as peer:
+            await peer.send("hello")
+            assert peer.received() == ["hello"]
+
+    Use it with pytest-trio's ``autojump_clock``: timeouts then pass at once. At the end of the block the connection is
+    cancelled, if it is still running, and ``terminate`` has run. An exception of the block comes out as it is, with a
+    note if the handler had failed as well.
 
     Args:
         handler: class, instance or module.
         args: for ``init``.
         request: what ``current_connection().request`` is.
+        subprotocol: what ``current_connection().subprotocol`` is.
         first: messages that came in one packet with the handshake.
+        answers_close: whether the peer answers a close frame at once, as every client does; without, the connection
+            waits for ``close`` for ``close_timeout`` seconds.
+        raise_handler_errors: whether a failure of the handler is raised in the test: by what waits for it, or at the
+            end of the block. Either way it is logged, ends the connection, and stands in ``error``.
         options: as for ``upgrade``.
+
+    Raises:
+        TypeError: the handler is not complete, or an option does not exist.
+        OptionError: an option with a value that is not allowed.
+
+    Cancelled: the connection is too; ``terminate`` runs.
     """
-    transport = MemoryTransport()
+    checked = Options(**options)
+    transport = MemoryTransport(subprotocol=subprotocol, answers_close=answers_close)
+    return open_prepared(
+        bind_handler(handler), args, Connection(transport, checked, request), transport, first, raise_handler_errors
+    )
+
+
+@asynccontextmanager
+async def open_prepared(
+    handler: BoundHandler,
+    args: object,
+    connection: Connection,
+    transport: MemoryTransport,
+    first: Iterable[Message] = (),
+    raises: bool = True,
+) -> AsyncIterator[TestConnection[Any, Any]]:
+    """:func:`open_test_connection`, with everything made and checked. For this room only."""
+    test = TestConnection[Any, Any](connection, transport, WatchedHandler(handler, connection.options), raises=raises)
     transport.put(*[_arrival_of(message) for message in first])
-    connection = Connection(transport, Options(**options), request)
-    test = TestConnection(connection, transport)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(test._run, bind_handler(handler), args)
-        await trio.testing.wait_all_tasks_blocked()
-        yield test
-        nursery.cancel_scope.cancel()
+    try:
+        async with open_room() as nursery:
+            nursery.start_soon(test._run, args)
+            await test.settle()
+            yield test
+    except BaseException as exc:
+        test._note_failure()
+        if test._raises and test.error not in (None, exc):
+            exc.add_note(f"The handler had failed: {test.error!r}")
+        raise
+    test._raise_failure()
 
 
 def _arrival_of(message: Message) -> Incoming:
-    if isinstance(message, str | bytes | Ping | Pong):
-        return message
-    opcode, payload = encode_message(message)
-    return payload.decode() if opcode is Opcode.TEXT else payload
+    return _incoming_of(*encode_message(message))
+
+
+def _is_message(entry: Outgoing | tuple[int | None, bytes]) -> TypeGuard[Outgoing]:
+    return isinstance(entry[0], Opcode)  # of a close frame it is the close code
 
 
 def _incoming_of(opcode: Opcode, payload: bytes) -> Incoming:

@@ -1,41 +1,56 @@
 """A transport without a wire: the other end of the port, in a test's hands.
 
-In: arrivals the test puts. Out: a list of what the runtime sent. It can be made to stop taking output, to end, and to
-be asked what was done to it. Knows nothing of frames.
+In: arrivals the test puts. Out: a list of what the runtime sent. It can be made to stop taking output, to break, to
+answer the runtime's close, and to be asked what was done to it. Knows nothing of frames.
 """
 
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import TypeAlias, final
 
 import trio
 
 from ..behaviour.reasons import Error, Remote
-from ..errors import ConnectionLost
+from ..errors import ConnectionLost, RemoteError
 from ..messages import Outgoing
 from ..transport import Arrival, Transport
 
 __all__ = ["MemoryTransport"]
 
+_Sent: TypeAlias = "Outgoing | tuple[int | None, bytes]"
+
 
 @final
 class MemoryTransport(Transport):
-    """The runtime's side is :class:`~trio_websock.transport.Transport`; the rest is for the test."""
+    """The runtime's side is :class:`~trio_websock.transport.Transport`; the rest is for the test.
 
-    def __init__(self, *, subprotocol: str | None = None, peer: str = "a test") -> None:
+    Args:
+        subprotocol: agreed on.
+        peer: the peer's address as text.
+        answers_close: whether the peer answers a close frame at once, as every client does.
+    """
+
+    def __init__(self, *, subprotocol: str | None = None, peer: str = "a test", answers_close: bool = False) -> None:
         self.subprotocol: str | None = subprotocol
         self.peer: str = peer
         self.received_size: int = 0
         #: What the peer has taken, in order: messages, and close frames as ``(code, text)``.
-        self.taken: list[Outgoing | tuple[int | None, bytes]] = []
+        self.taken: list[_Sent] = []
         #: The close frame the runtime has queued.
         self.close: tuple[int | None, bytes] | None = None
+        #: Whether the runtime has given the connection back.
         self.is_closed: bool = False
+        #: Whether it did so with a reset.
         self.is_aborted: bool = False
+        #: Whether the runtime has ended its own side only.
         self.is_half_closed: bool = False
+        self._answers_close = answers_close
+        self._is_broken = False
+        self._is_over = False
         self._arrivals: list[Arrival] = []
-        self._queue: list[Outgoing | tuple[int | None, bytes]] = []
+        self._ends: list[Remote | Error] = []
+        self._queue: list[_Sent] = []
         self._capacity: float = math.inf
         self._changed = trio.Event()
 
@@ -44,6 +59,9 @@ class MemoryTransport(Transport):
     def put(self, *arrivals: Arrival) -> None:
         """Have these arrive, in one batch with whatever has not been read yet."""
         self._arrivals += arrivals
+        self._ends += [arrival for arrival in arrivals if isinstance(arrival, Remote | Error)]
+        # After a fault there is no close to come: the end of the stream says that ours has been read.
+        self._is_over |= any(not isinstance(_cause_of(end), RemoteError) for end in self._ends)
         self.touch()
 
     def touch(self) -> None:
@@ -55,6 +73,22 @@ class MemoryTransport(Transport):
         """Take only so many more messages from now on; none with 0."""
         self._capacity = count
         self._notify()
+
+    def break_off(self, error: ConnectionLost) -> None:
+        """Have the connection break: ``error`` arrives, and nothing is taken any more."""
+        self._is_broken = True
+        self.put(Error(error))
+
+    def has_ended_by(self, cause: object) -> bool:
+        """Whether ``cause`` is what the test has had arrive as the end."""
+        return any(_cause_of(end) is cause for end in self._ends)
+
+    async def wait_changed(self) -> None:
+        """Wait until either side has done something.
+
+        Checkpoint: always. Cancelled: only the waiting ends.
+        """
+        await self._changed.wait()
 
     # The runtime's side
 
@@ -79,9 +113,13 @@ class MemoryTransport(Transport):
             self._queue.append(self.close)
 
     def flush_nowait(self) -> bool:
-        while self._queue and self._capacity:
-            self.taken.append(self._queue.pop(0))
+        while self._queue and self._capacity and not self._is_broken:
+            sent = self._queue.pop(0)
+            self.taken.append(sent)
             self._capacity -= 1
+            if sent is self.close and self._answers_close:
+                self._answer(sent[0])
+            self._notify()
         return not self._queue
 
     @property
@@ -89,16 +127,16 @@ class MemoryTransport(Transport):
         return sum(len(message[1]) + 2 for message in self._queue)
 
     async def flush_some(self) -> None:
-        if self._capacity or self.is_closed:
+        if self._capacity or self.is_closed or self._is_broken:
             await trio.lowlevel.checkpoint()
-        while not self._capacity and not self.is_closed:
+        while not (self._capacity or self.is_closed or self._is_broken):
             await self._changed.wait()
-        if self.is_closed:
-            raise ConnectionLost("closed at this end")
+        if self.is_closed or self._is_broken:
+            raise ConnectionLost("closed at this end" if self.is_closed else "the connection is broken")
         self.flush_nowait()
 
     async def wait_closed(self) -> None:
-        while not any(isinstance(arrival, Remote | Error) for arrival in self._arrivals) and not self.is_closed:
+        while not self._is_over and not self.is_closed:
             await self._changed.wait()
         await trio.lowlevel.checkpoint()
 
@@ -114,6 +152,16 @@ class MemoryTransport(Transport):
         self._queue.clear()
         self._notify()
 
+    def _answer(self, code: int | None) -> None:
+        if not self._ends:
+            self.put(Remote(code))
+        self._is_over = True
+        self._notify()
+
     def _notify(self) -> None:
         changed, self._changed = self._changed, trio.Event()
         changed.set()
+
+
+def _cause_of(end: Remote | Error) -> object:
+    return end.cause if isinstance(end, Error) else end
