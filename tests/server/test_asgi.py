@@ -455,6 +455,40 @@ async def cancel_when_blocked(scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
+async def test_an_endless_answer_to_a_head_keeps_nobody_waiting(begin: Start) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await send(START)
+        while True:
+            await send(body(b"more", more=scope["method"] == "HEAD"))
+
+    server = await begin(app)
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as client:
+        await client.send_all(GET.replace(b"GET", b"HEAD"))
+        assert (await client.receive_some()).startswith(b"HTTP/1.1 200 OK\r\n")
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as other:
+            await other.send_all(LAST)
+            assert (await read_all(other)).endswith(b"more")
+
+
+async def test_an_endless_stream_that_outlives_its_connection_is_told(nursery: trio.Nursery) -> None:
+    raised = trio.Event()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        await send(START)
+        try:
+            while True:
+                await send(body(b"more", more=True))
+        except OSError:
+            raised.set()
+
+    client, theirs = trio.testing.memory_stream_pair()
+    nursery.start_soon(lambda: serve_stream(theirs, Echo, http=app))
+    await client.send_all(GET)
+    await client.receive_some()
+    await theirs.aclose()
+    await raised.wait()
+
+
 # Faults.
 
 

@@ -20,6 +20,7 @@ import trio
 
 from ..errors import ConnectionLost, WriteTimeout
 from ..options import AsgiApplication
+from ..request import Request
 from .asgi_response import AsgiResponse
 from .asgi_scope import ServerAddress, http_scope
 from .body import Body
@@ -64,9 +65,9 @@ class AsgiSite:
         """The same for clients that come in at ``address``, where a ``str`` is the path of a Unix socket."""
         return replace(self, server=(address, None) if isinstance(address, str) else address)
 
-    def call(self, channel: HttpChannel, head: Head) -> AsgiCall:
-        """Begin to answer the request that ``head`` begins."""
-        call = AsgiCall(self, channel, head)
+    def call(self, channel: HttpChannel, head: Head, request: Request) -> AsgiCall:
+        """Begin to answer the request that ``head`` begins; ``request`` is the same without its body."""
+        call = AsgiCall(self, channel, head, request)
         self.spawn(call)
         return call
 
@@ -79,6 +80,7 @@ class AsgiCall:
         site: what is called.
         channel: lent until :meth:`wait_answered` returns.
         head: of the request.
+        request: the same as a value, its body missing.
     """
 
     __slots__ = (
@@ -90,6 +92,7 @@ class AsgiCall:
         "_loss",
         "_may_continue",
         "_reading",
+        "_request",
         "_response",
         "_scope",
         "_site",
@@ -97,10 +100,11 @@ class AsgiCall:
         "fault",
     )
 
-    def __init__(self, site: AsgiSite, channel: HttpChannel, head: Head) -> None:
+    def __init__(self, site: AsgiSite, channel: HttpChannel, head: Head, request: Request) -> None:
         self._site = site
         self._channel = channel
         self._head = head
+        self._request = request
         self._response = AsgiResponse(head.method, head.http_version)
         self._may_continue = head.expects_continue
         self._has_told_body = False
@@ -135,8 +139,9 @@ class AsgiCall:
         Checkpoint: always. Cancelled: the call goes on.
         """
         await self._answered.wait()
-        async with self._reading:  # who was listening has let go of the wire
-            pass
+        if self._reading.locked():
+            async with self._reading:  # who was listening lets go of the wire
+                pass
 
     def cancel(self) -> None:
         """The grace is over."""
@@ -147,7 +152,7 @@ class AsgiCall:
 
         Checkpoint: as the application has them. Cancelled: the application is.
         """
-        scope = http_scope(self._channel.request(self._head, b""), self._site.server, self._site.state)
+        scope = http_scope(self._request, self._site.server, self._site.state)
         try:
             with self._scope:
                 await self._site.application(scope, self._receive, self._send)
@@ -176,9 +181,11 @@ class AsgiCall:
             raise self._lost()
         pieces = self._response.serialize(event, closes=self._must_close())
         if pieces:
-            self._channel.wire.write_nowait(pieces)
-            await self._flush()
-        else:
+            wire, is_last = self._channel.wire, self._response.is_complete
+            wire.write_nowait(pieces)
+            if not (is_last and wire.flush_nowait()):
+                await self._flush()
+        elif self._response.has_begun:  # a HEAD may be answered by an endless stream
             await trio.lowlevel.checkpoint()
         if self._response.is_complete:
             self._finish()
@@ -224,9 +231,16 @@ class AsgiCall:
         return is_waiting or not self._head.keeps_alive or self._site.ledger.notice is not None
 
     async def _flush(self) -> None:
-        """Wait until everything is handed over. Tries no write without waiting first: that would hide a dead client."""
+        """Wait until everything is handed over.
+
+        Tries no write without waiting first: that would hide a dead client from whoever streams, and let a stream that
+        never waits keep everybody else waiting.
+        """
         wire = self._channel.wire
         try:
+            if not wire.unsent_size:
+                await trio.lowlevel.checkpoint()
+                raise ConnectionLost("closed at this end")
             while wire.unsent_size:
                 with trio.move_on_after(self._site.write_timeout) as scope:
                     await wire.flush_some()

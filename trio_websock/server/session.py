@@ -221,11 +221,13 @@ class Session:
                 if channel.has_partial_head:
                     self._count_failure()
                 return None
-            if self._http is not None and not is_upgrade(channel.request(head, b"")):
-                if not await self._call(self._http, channel, head):
-                    return None
-                self._rest()
-                continue
+            if self._http is not None:
+                plain = channel.request(head, b"")
+                if not is_upgrade(plain):
+                    if not await self._call(self._http, channel, head, plain):
+                        return None
+                    self._rest()
+                    continue
             self._phase = Phase.UPLOADING
             body = b"" if head.content_length == 0 else await self._receive_body(channel, head)
             self._phase = Phase.ANSWERING
@@ -248,11 +250,11 @@ class Session:
         self._was_answered = True
         self._give_time()
 
-    async def _call(self, http: AsgiSite, channel: HttpChannel, head: Head) -> bool:
+    async def _call(self, http: AsgiSite, channel: HttpChannel, head: Head, request: Request) -> bool:
         """Have the ASGI application answer, and whether the connection stays open behind that."""
         self._phase = Phase.ANSWERING
         self._scope.deadline = math.inf  # the application's time is its own
-        call = http.call(channel, head)
+        call = http.call(channel, head, request)
         await call.wait_answered()
         if not call.is_complete:
             await self._make_up_for(call, is_head=head.method == "HEAD")
