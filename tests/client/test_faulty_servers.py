@@ -474,15 +474,18 @@ async def test_a_reset_instead_of_an_answer_is_no_connection(nursery):
     nursery.cancel_scope.cancel()
 
 
-async def test_a_reset_while_we_send_ends_the_sending(nursery):
+async def test_a_reset_while_we_send_is_a_lost_connection(nursery):
     async def script(stream):
         await shake_hands(stream)
+        await stream.send_all(b"\x81\x01a")
         await stream.receive_some(100_000)
         reset(stream)
 
     async with open_websocket(f"ws://127.0.0.1:{await listen(nursery, script)}", max_message_size=None) as websocket:
+        assert await websocket.receive() == "a"
         with pytest.raises(ConnectionClosed) as caught:
             await websocket.send(bytes(64 * MIB))
+            await websocket.receive()
     assert caught.value.closed_by == "nobody"
     nursery.cancel_scope.cancel()
 
