@@ -12,6 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_websock import NORMAL, Ok, Push, Stop, serve, upgrade
+from trio_websock.hosts.wire import SocketWire
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -145,6 +146,13 @@ class Life:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # a reset, or a peer that has already said its last word
         return bytes(received)
+
+
+def watch_any_socket():
+    """Have what all sockets of a Trio run share been opened: it stays as long as the run."""
+    ours, theirs = socket.socketpair()
+    SocketWire(ours).abort()
+    theirs.close()
 
 
 def count_resources():

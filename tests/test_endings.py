@@ -205,6 +205,7 @@ def parse_frames(data):
 async def live_and_end(ending, moment, open_pair):
     """The life that has been led, and what the peer got."""
     life = lives.Life(moment)
+    lives.watch_any_socket()
     before = lives.count_resources()
     with trio.fail_after(10_000):
         async with trio.open_nursery() as life.nursery:

@@ -6,8 +6,8 @@ In: the inbox. Out: messages to the writer, and at the end an :class:`~trio_webs
 2. A callback's messages are queued as soon as its result has passed the check; the queue is handed over when the inbox
    is empty, when it has grown large, or at the moment a callback suspends: output never waits behind a callback, and
    a batch still costs one system call.
-3. A callback that never suspends costs no scheduling: its coroutine is driven by hand, and only what it yields to
-   Trio is passed on.
+3. The loop's coroutine is driven by hand, so that the moment of suspension is known; a callback that never suspends
+   costs neither scheduling nor a look at the socket.
 4. While output waits for the peer no further callback runs. The idle clock stands still whenever this task is
    suspended, except when it is parked with nothing to do.
 """
@@ -18,7 +18,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import CoroutineType, coroutine
-from typing import Any, final
+from typing import Any, NoReturn, final
 
 import trio
 
@@ -64,6 +64,9 @@ class Dispatcher:
         "_enforcer",
         "_idle",
         "_inbox",
+        "_is_resting",
+        "_left",
+        "_nursery",
         "_running",
         "_transport",
         "_unsent_size",
@@ -86,6 +89,9 @@ class Dispatcher:
         self._callback = "init"
         self._cancels_on_disconnect = connection.options.cancel_on_disconnect
         self._running: trio.CancelScope | None = None
+        self._nursery: trio.Nursery  # while it runs
+        self._is_resting = False
+        self._left: object = _NO_RESULT  # what a callback returned that ran while the loop was parked
         self._unsent_size = 0
         self.state: Any = None
         #: Whether ``init`` has succeeded, so that ``terminate`` is owed.
@@ -93,22 +99,18 @@ class Dispatcher:
         #: Set when the loop has come to its end.
         self.ending: Ending | None = None
 
-    async def run(self, args: object) -> None:
+    async def run(self, args: object, nursery: trio.Nursery) -> None:
         """Run ``init``, then a callback for each item, until something ends the connection.
+
+        Args:
+            args: for ``init``.
+            nursery: for the drain of output that the peer does not take at once.
 
         Checkpoint: not for certain. Cancelled: a running callback is; ``ending`` stays unset.
         """
+        self._nursery = nursery
         try:
-            self.has_state = await self._conclude(self._callbacks.init(args))
-            while self.ending is None:
-                if not self._inbox:
-                    await self._flush()
-                    self._idle.resume()
-                    await self._inbox.wait_item()
-                elif self._inbox.interruption is not None:
-                    self.end(self._inbox.interruption)
-                else:
-                    await self._conclude(self._start_callback(self._inbox.pop()))
+            await _tell_suspensions(self._run(args), self._notice_suspension)
         except Exception as exc:
             self.fail(exc, f"{self._connection.handler}.{self._callback}")
         except trio.Cancelled as exc:
@@ -116,6 +118,85 @@ class Dispatcher:
             if trio.current_effective_deadline() == -math.inf:
                 raise
             self.fail(exc, f"{self._connection.handler}.{self._callback}")
+
+    async def _run(self, args: object) -> None:
+        result = await self._await_result(self._callbacks.init(args))
+        if result is not _NO_RESULT:
+            self._apply(result)
+            self.has_state = True
+        if self._callbacks.is_plain:
+            self._inbox.notify = self._stand_in
+        while self.ending is None:
+            if self._inbox.interruption is not None:
+                self.end(self._inbox.interruption)
+            elif self._unsent_size > MAX_UNSENT_SIZE or not self._inbox:
+                await self._rest()
+            else:
+                await self._run_callbacks()
+
+    async def _run_callbacks(self) -> None:
+        """Run those that are due, until there is much to be handed over."""
+        for item in self._inbox.take():
+            result = self._start_callback(item)
+            kind = type(result)
+            if kind is CoroutineType and not self._cancels_on_disconnect:  # the most frequent way, a call shorter
+                result = await result  # type: ignore[misc]  # narrowed by identity
+            elif kind not in RESULT_TYPES:
+                result = await self._await_result(result)
+            self._apply(result)
+            if self.ending is not None or self._unsent_size > MAX_UNSENT_SIZE:
+                break
+
+    async def _rest(self) -> None:
+        """Hand over what waits, and then wait for the peer to take it, or for something to do."""
+        self._unsent_size = 0
+        self._is_resting = True
+        if not self._writer.flush(self._nursery):
+            self._idle.pause()
+            await self._writer.wait_flushed()
+        if not self._inbox:
+            self._idle.resume()
+            await self._inbox.wait_item()
+            if self._left is not _NO_RESULT:
+                result, self._left = self._left, _NO_RESULT
+                self._is_resting = False
+                self._apply(await self._await_result(result))
+        self._is_resting = False
+
+    def _stand_in(self) -> None:
+        """Do the work of the parked loop without waking it, if that takes no waiting. In any task.
+
+        A plain function cannot notice the difference; it costs a turn of the scheduler less.
+        """
+        loop = self._inbox.loop
+        if loop.task is not None and not loop.task.context.run(self._run_plain):
+            loop.wake()
+
+    def _run_plain(self) -> bool:
+        """Run the callbacks that are due; whether the loop may stay parked."""
+        try:
+            for item in self._inbox.take():
+                result = self._start_callback(item)
+                if type(result) not in RESULT_TYPES and result is not _NO_RESULT:
+                    self._left = result
+                    return False
+                self._apply(result)
+                if self.ending is not None or self._unsent_size > MAX_UNSENT_SIZE:
+                    return False
+        except BaseException as exc:
+            self._left = _raise(exc)
+            return False
+        if self._inbox.interruption is not None or not self._writer.flush(self._nursery):
+            return False
+        self._unsent_size = 0
+        self._idle.resume()
+        return True
+
+    def _notice_suspension(self) -> None:
+        """The loop is about to be suspended; if that is a callback's doing, what waits is handed over now."""
+        if not self._is_resting:
+            self._idle.pause()
+            self._writer.flush(self._nursery)
 
     def fail(self, exc: BaseException, where: str) -> None:
         """End with 1011 because of an exception of the application, and log it."""
@@ -154,68 +235,46 @@ class Dispatcher:
         self.end(item)  # type: ignore[arg-type]  # only reasons are left
         return _NO_RESULT
 
-    async def _conclude(self, result: object) -> bool:
-        """Await ``result`` if need be, check it, and do what it says; whether there was one."""
-        kind = type(result)
-        if kind is CoroutineType and not self._cancels_on_disconnect:  # the most frequent way, a call shorter
-            result = await self._drive(result)  # type: ignore[arg-type]  # narrowed by identity
-        elif kind not in RESULT_TYPES:
-            result = await self._await_result(result)
-        if result is _NO_RESULT:
-            return False
-        messages, ending = self._enforcer.check(self._callback, result)
-        self.state = result.state  # type: ignore[attr-defined]  # it has been checked
-        for message in messages:
-            self._transport.send_nowait(message)
-            self._unsent_size += len(message[1])
-        self._connection.messages_sent += len(messages)
-        if ending is not None:
-            self.ending = ending
-        elif self._unsent_size > MAX_UNSENT_SIZE:
-            await self._flush()
-        return True
-
     async def _await_result(self, result: object) -> object:
-        running = result if isinstance(result, CoroutineType) else _as_coroutine(result)
+        """What a callback returned, or what that turns out to be once awaited."""
         if self._cancels_on_disconnect:
             with trio.CancelScope() as self._running:
-                return await self._drive(running)
+                return await result if isinstance(result, Awaitable) else result
             return _NO_RESULT
-        return await self._drive(running)
+        return await result if isinstance(result, Awaitable) else result
 
-    async def _drive(self, running: Coroutine[Any, Any, object]) -> object:
-        """``await running``, but hand over what waits before it is suspended for the first time."""
-        try:
-            trap = running.send(None)
-        except StopIteration as stop:
-            return stop.value
-        self._idle.pause()
-        self._writer.flush(self._connection.nursery)
-        return await _go_on(running, trap)
-
-    async def _flush(self) -> None:
-        self._unsent_size = 0
-        if not self._writer.flush(self._connection.nursery):
-            self._idle.pause()
-            await self._writer.wait_flushed()
+    def _apply(self, result: object) -> None:
+        """Check ``result`` and do what it says."""
+        if result is _NO_RESULT:
+            return
+        messages, ending = self._enforcer.check(self._callback, result)
+        self.state = result.state  # type: ignore[attr-defined]  # it has been checked
+        if messages:
+            for message in messages:
+                self._transport.send_nowait(message)
+                self._unsent_size += len(message[1])
+            self._connection.messages_sent += len(messages)
+        if ending is not None:
+            self.ending = ending
 
 
-async def _as_coroutine(result: object) -> object:
-    return await result if isinstance(result, Awaitable) else result
+async def _raise(exc: BaseException) -> NoReturn:
+    raise exc
 
 
 @coroutine
-def _go_on(running: Coroutine[Any, Any, object], trap: Any) -> Generator[Any, Any, object]:
-    """``await`` a coroutine that has been started: pass on what it yields to Trio, ``trap`` first."""
+def _tell_suspensions(running: Coroutine[Any, Any, None], notice: Callable[[], None]) -> Generator[Any, Any, None]:
+    """``await running``, but call ``notice`` each time before it is suspended."""
+    resume: Callable[[Any], Any] = running.send
+    argument: object = None
     while True:
         try:
-            value = yield trap
-        except BaseException as exc:
-            resume: Callable[[Any], Any] = running.throw
-            argument: object = exc
-        else:
-            resume, argument = running.send, value
-        try:
             trap = resume(argument)
-        except StopIteration as stop:
-            return stop.value
+        except StopIteration:
+            return
+        notice()
+        try:
+            argument = yield trap
+            resume = running.send
+        except BaseException as exc:
+            argument, resume = exc, running.throw

@@ -31,7 +31,16 @@ class IdleClock:
         timeout: seconds of silence; ``math.inf``: never expires.
     """
 
-    __slots__ = ("_armed_for", "_paused_at", "_scope", "_silent_since", "_slack", "_timeout", "_was_touched")
+    __slots__ = (
+        "_armed_for",
+        "_current_time",
+        "_paused_at",
+        "_scope",
+        "_silent_since",
+        "_slack",
+        "_timeout",
+        "_was_touched",
+    )
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -40,6 +49,7 @@ class IdleClock:
         self._silent_since = self._armed_for = -math.inf
         self._paused_at: float | None = None
         self._was_touched = True
+        self._current_time = trio.lowlevel.current_clock().current_time
 
     def open_scope(self) -> trio.CancelScope:
         """A scope for the reader to listen in, armed if the clock is running."""
@@ -53,7 +63,7 @@ class IdleClock:
         """Whether the peer has really been silent for the whole timeout."""
         if self._was_touched or self._paused_at is not None:
             return False
-        now = trio.current_time()
+        now = self._current_time()
         if now > self._scope.deadline + self._slack:
             self._silent_since = now
         return now >= self._silent_since + self._timeout
@@ -67,7 +77,7 @@ class IdleClock:
     def pause(self) -> None:
         """The loop is busy and suspended."""
         if self._paused_at is None and self._timeout != math.inf:
-            self._paused_at = trio.current_time()
+            self._paused_at = self._current_time()
             self._armed_for = -math.inf
             self._scope.deadline = math.inf
 
@@ -76,10 +86,10 @@ class IdleClock:
         if self._timeout == math.inf:
             return
         if self._was_touched:
-            self._silent_since = trio.current_time()
+            self._silent_since = self._current_time()
             self._was_touched = False
         elif self._paused_at is not None:
-            self._silent_since += trio.current_time() - self._paused_at
+            self._silent_since += self._current_time() - self._paused_at
         self._paused_at = None
         if self._silent_since - self._armed_for > self._slack:
             self._arm()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias, final
 
 import trio
@@ -48,7 +48,6 @@ class Inbox:
         "_arrivals",
         "_infos",
         "_is_closed",
-        "_loop",
         "_mailbox",
         "_max_infos",
         "_max_messages",
@@ -58,6 +57,8 @@ class Inbox:
         "_size",
         "expects_info",
         "interruption",
+        "loop",
+        "notify",
         "reading_since",
         "received",
     )
@@ -71,7 +72,10 @@ class Inbox:
         self._size = 0
         self._infos = 0
         self._is_closed = False
-        self._loop = Parking()
+        #: Where the loop is parked while there is nothing to take.
+        self.loop: Parking = Parking()
+        #: Called when there is something to take.
+        self.notify: Callable[[], None] = self.loop.wake
         self._reader = Parking()
         self._mailbox = Parking()
         self.interruption: Reason | None = None
@@ -86,24 +90,25 @@ class Inbox:
         if self._is_closed:
             return
         self._queue.extend(batch)
-        self._arrivals += len(batch)
-        self.received += len(batch)
+        count = len(batch)
+        self._arrivals += count
+        self.received += count
         for arrival in batch:
             if type(arrival) is str or type(arrival) is bytes:
                 self._size += len(arrival)
-        self._loop.wake()
+        self.notify()
 
     def put_info(self, item: object) -> None:
         """Queue one mailbox item; behind the end it is kept for the next :meth:`close` to return."""
         self._queue.append(Info(item))
         self._infos += 1
-        self._loop.wake()
+        self.notify()
 
     def interrupt(self, reason: Reason) -> None:
         """Have the loop end before the next item; the first reason counts."""
         if self.interruption is None:
             self.interruption = reason
-            self._loop.wake()
+            self.loop.wake()
 
     def close(self) -> list[object]:
         """Drop what waits: the loop has come to its end. Arrivals still to come are dropped, too.
@@ -124,21 +129,27 @@ class Inbox:
 
     def pop(self) -> Item:
         """The next item; only if there is one."""
-        item = self._queue.popleft()
-        if type(item) is Info:
-            self._infos -= 1
-            self._mailbox.wake()
-        else:
-            self._arrivals -= 1
-            if not self._arrivals:
-                self._size = 0
+        return next(self.take())
+
+    def take(self) -> Iterator[Item]:
+        """The items, one after the other, until there is none or the loop is interrupted."""
+        queue = self._queue
+        while queue and self.interruption is None:
+            item = queue.popleft()
+            if type(item) is Info:
+                self._infos -= 1
+                self._mailbox.wake()
+            elif self._arrivals == 1:
+                self._arrivals = self._size = 0
                 self._reader.wake()
-        return item
+            else:
+                self._arrivals -= 1
+            yield item
 
     async def wait_item(self) -> None:
-        """Park the loop until there is something to take. Checkpoint: if there is nothing yet."""
-        while not self:
-            await self._loop.park()
+        """Park the loop until it is woken, which means that there is something to do. Checkpoint: unless there is."""
+        if not self._queue and self.interruption is None:
+            await self.loop.park()
 
     @property
     def room(self) -> int:

@@ -86,7 +86,10 @@ def encode_message(message: Message, validate_utf8: bool = True) -> Outgoing:
     """
     kind = type(message)
     if kind is str:
-        return _TEXT, _encode_text(message, validate_utf8)  # type: ignore[arg-type]  # narrowed by identity
+        try:
+            return _TEXT, message.encode()  # type: ignore[union-attr]  # narrowed by identity
+        except UnicodeEncodeError:
+            return _TEXT, _encode_text(message, validate_utf8)  # type: ignore[arg-type]  # as above
     if kind is bytes:
         return _BINARY, message  # type: ignore[return-value]  # narrowed by identity
     return _encode_any(message, validate_utf8)

@@ -131,7 +131,7 @@ class _ConnectionNursery:
                 connection._nursery = nursery
                 connection._lifetime.adopt(nursery.cancel_scope)
                 self._start_sources(nursery)
-                await self._dispatcher.run(args)
+                await self._dispatcher.run(args, nursery)
                 await self._hand_over_close(nursery)
                 nursery.cancel_scope.cancel()
         except BaseException as exc:
@@ -169,14 +169,21 @@ class _ConnectionNursery:
                 return
 
     async def _receive_arrivals(self) -> None:
-        while True:
-            await self._inbox.wait_room()
-            batch = await self._transport.receive(self._inbox.room)
+        inbox, last = self._inbox, list[Arrival]()
+
+        def take(batch: list[Arrival]) -> int:
             self._idle.touch(is_unfinished=not batch)
             if batch and isinstance(batch[-1], (Remote, Error)):
-                await wait_handed_over(self._connection._mailbox.receiver, self._inbox)
-            if not self._admit(batch):
-                return
+                last.extend(batch)
+                return 0
+            self._admit(batch)
+            return inbox.room
+
+        while not last:
+            await inbox.wait_room()
+            await self._transport.receive_each(inbox.room, take)
+        await wait_handed_over(self._connection._mailbox.receiver, inbox)
+        self._admit(last)
 
     def _admit(self, batch: list[Arrival]) -> bool:
         """Queue what has arrived and send the pongs it called for; whether more may come."""

@@ -18,6 +18,11 @@ class Parking:
     def __init__(self) -> None:
         self._task: trio.lowlevel.Task | None = None
 
+    @property
+    def task(self) -> trio.lowlevel.Task | None:
+        """The task that is parked here."""
+        return self._task
+
     async def park(self) -> None:
         """Wait for :meth:`wake`. Checkpoint: always. Cancelled: nothing is left behind."""
         self._task = trio.lowlevel.current_task()

@@ -9,6 +9,7 @@ peer, may be cancelled at any checkpoint and called again without a byte lost or
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TypeAlias
 
 from .behaviour.reasons import Reason
@@ -49,6 +50,22 @@ class Transport(ABC):
         Checkpoint: always.
         Cancelled: nothing is lost; what was read is returned by the next call.
         """
+
+    async def receive_each(self, max_messages: int, take: Callable[[list[Arrival]], int]) -> None:
+        """Give batch after batch to ``take``, as :meth:`receive` would return them.
+
+        A host that can do it without waking this task for every batch does so: ``take`` may run in any task.
+
+        Args:
+            max_messages: arrivals in the first batch, at least one.
+            take: must not wait. Returns how many arrivals may be in the next batch; zero ends this call, and has to
+                answer a batch with a reason.
+
+        Checkpoint: always.
+        Cancelled: nothing is lost; what was read is in the next batch.
+        """
+        while max_messages > 0:
+            max_messages = take(await self.receive(max_messages))
 
     @abstractmethod
     def receive_nowait(self, max_messages: int) -> list[Arrival]:

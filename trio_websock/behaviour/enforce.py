@@ -64,7 +64,10 @@ class Enforcer:
             return _NOTHING
         try:
             if kind is Push or kind is Reply:
-                return self._encode(result.messages), None  # type: ignore[attr-defined]  # narrowed by identity
+                messages = result.messages  # type: ignore[attr-defined]  # narrowed by identity
+                if type(messages) is str or type(messages) is bytes:  # the most frequent form, a call shorter
+                    return (encode_message(messages, self._validate_utf8),), None
+                return self._encode(messages), None
             if kind is Stop:
                 return self._check_stop(result)  # type: ignore[arg-type]  # narrowed by identity
         except MessageError as exc:

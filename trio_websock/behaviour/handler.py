@@ -88,13 +88,17 @@ class Handler(ABC, Generic[State, Info]):
 
 
 class Callbacks(NamedTuple):
-    """The callbacks of one connection; ``handle_control`` is ``None`` where nobody wants it."""
+    """The callbacks of one connection; ``handle_control`` is ``None`` where nobody wants it.
+
+    ``is_plain``: ``handle_in`` is a plain function, as far as can be seen.
+    """
 
     init: Callable[[Any], Any]
     handle_in: Callable[[str | bytes, Any], Any]
     handle_control: Callable[[Ping | Pong, Any], Any] | None
     handle_info: Callable[[Any, Any], Any]
     terminate: Callable[[Reason, Any], Any] | None
+    is_plain: bool = False
 
 
 @final
@@ -109,7 +113,7 @@ class BoundHandler:
             class cannot be called without arguments.
     """
 
-    __slots__ = ("_handler", "name")
+    __slots__ = ("_handler", "_is_plain", "name")
 
     def __init__(self, handler: object) -> None:
         handler = get_origin(handler) or handler  # of Echo[int, str] the class, which has the callbacks
@@ -123,6 +127,7 @@ class BoundHandler:
         if isinstance(handler, type):
             _check_constructor(handler)
         self._handler = handler
+        self._is_plain = not inspect.iscoroutinefunction(getattr(handler, "handle_in", None))
 
     def open(self) -> Callbacks:
         """The callbacks for a new connection: of a new instance if the handler is a class.
@@ -139,6 +144,7 @@ class BoundHandler:
             target.handle_control if _defines(target, "handle_control") else None,
             getattr(target, "handle_info", None) or _refuse_info(target),
             target.terminate if _defines(target, "terminate") else None,
+            self._is_plain,
         )
 
 

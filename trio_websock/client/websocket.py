@@ -146,7 +146,7 @@ class WebSocket:
     async def _next_message(self) -> str | bytes:
         inbox = self._inbox
         while not self._is_drained:
-            if not inbox:
+            while not inbox:
                 await inbox.wait_item()
             if inbox.interruption is None:
                 item = inbox.pop()

@@ -6,6 +6,7 @@ both sides; it adds no rule to either.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import trio
@@ -51,24 +52,44 @@ class StreamTransport(Transport):
     async def receive(self, max_messages: int) -> list[Arrival]:
         if self._machine.has_backlog:
             await trio.lowlevel.checkpoint()
-        else:
+            return self.receive_nowait(max_messages)
+        try:
+            data = await self._wire.receive()
+        except ConnectionLost as exc:
+            return [Error(exc)]
+        return self._parse(data, max_messages)
+
+    async def receive_each(self, max_messages: int, take: Callable[[list[Arrival]], int]) -> None:
+        machine, room = self._machine, max_messages
+
+        def take_data(data: bytes) -> bool:
+            nonlocal room
+            room = take(self._parse(data, room))
+            return room > 0 and not machine.has_backlog
+
+        while room > 0:
+            if machine.has_backlog:
+                room = take(await self.receive(room))
+                continue
             try:
-                data = await self._wire.receive()
+                await self._wire.receive_each(take_data)
             except ConnectionLost as exc:
-                return [Error(exc)]
-            if not data:
-                return [Error(ConnectionLost("the peer ended the stream without a close frame"))]
-            self._machine.receive_data(data)
-        return self.receive_nowait(max_messages)
+                room = take([Error(exc)])
 
     def receive_nowait(self, max_messages: int) -> list[Arrival]:
         machine = self._machine
-        batch: list[Arrival] = [*machine.next_batch(max_messages)]
+        batch: list[Arrival] = machine.next_batch(max_messages)  # type: ignore[assignment]  # it is nobody else's
         if machine.failure is not None:
             batch.append(Error(machine.failure))
         elif machine.peer_close is not None:
             batch.append(Remote(*machine.peer_close))
         return batch
+
+    def _parse(self, data: bytes, max_messages: int) -> list[Arrival]:
+        if not data:
+            return [Error(ConnectionLost("the peer ended the stream without a close frame"))]
+        self._machine.receive_data(data)
+        return self.receive_nowait(max_messages)
 
     def send_nowait(self, message: Outgoing) -> None:
         opcode, payload = message
@@ -87,10 +108,9 @@ class StreamTransport(Transport):
         # The machine keeps what the wire cannot take yet: only there can a newer pong replace an older one.
         if self._wire.unsent_size and not self._wire.flush_nowait():
             return False
-        if not self._machine.has_output:
-            return True
-        self._move_output()
-        return self._wire.flush_nowait()
+        output = self._machine.data_to_send()
+        self._queued_size = 0
+        return not output or self._wire.send_nowait(output)
 
     async def flush_some(self) -> None:
         if not self._wire.unsent_size:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import socket
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
 import trio
 
 from ..errors import ConnectionLost
+from .readiness import watch_socket
 
 __all__ = ["SocketWire", "StreamWire", "Wire", "wire_for"]
 
@@ -62,6 +63,22 @@ class Wire(ABC):
         Checkpoint: always. Cancelled: nothing is lost.
         """
 
+    async def receive_each(self, take: Callable[[bytes], bool]) -> None:
+        """Give ``take`` what comes, piece by piece, until it says ``False``; ``b""``, the end, is given last of all.
+
+        Where it can be done, ``take`` is called while this task sleeps.
+
+        Args:
+            take: must not wait; whether more is wanted. Never ``True`` for ``b""``.
+
+        Raises:
+            ConnectionLost: as from :meth:`receive`.
+
+        Checkpoint: always. Cancelled: nothing is lost.
+        """
+        while take(await self.receive()):
+            pass
+
     @abstractmethod
     def write_nowait(self, chunks: Iterable[bytes]) -> None:
         """Queue bytes; nothing happens if the stream is gone."""
@@ -69,6 +86,11 @@ class Wire(ABC):
     @abstractmethod
     def flush_nowait(self) -> bool:
         """Hand the kernel what it takes now; whether nothing is left."""
+
+    def send_nowait(self, chunks: list[bytes]) -> bool:
+        """Queue bytes and hand the kernel what it takes now; whether nothing is left. The list is ours from now on."""
+        self.write_nowait(chunks)
+        return self.flush_nowait()
 
     @abstractmethod
     async def flush_some(self) -> None:
@@ -108,35 +130,68 @@ class SocketWire(Wire):
         address: the peer's, as ``accept`` told it; a socket that has been reset since cannot tell it any more.
     """
 
-    __slots__ = ("_chunks", "_fd", "_is_full", "_socket", "client", "received_size", "scheme", "unsent_size")
+    __slots__ = ("_chunks", "_fault", "_fd", "_socket", "_watch", "client", "received_size", "scheme", "unsent_size")
 
     def __init__(self, sock: socket.socket, address: object = None) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._fd = sock.fileno()
         self._chunks: list[bytes | memoryview] = []
-        self._is_full = False
+        self._watch = watch_socket(self._fd)
+        self._fault: OSError | None = None
         self.received_size: int = 0
         self.unsent_size: int = 0
         self.scheme: str = "http"
         self.client: tuple[str, int] | None = _prepare_socket(sock, address)
 
     async def receive(self) -> bytes:
-        # A read that filled its buffer has more behind it; all others would only be told to wait. Either way the
-        # scheduler gets its turn and cancellation is seen.
-        self._check_open()
+        watch = self._watch
         try:
-            await (trio.lowlevel.checkpoint() if self._is_full else trio.lowlevel.wait_readable(self._fd))
-            while True:
-                try:
-                    data = self._socket.recv(RECEIVE_SIZE)
-                    break
-                except BlockingIOError:  # somebody else's wake-up
-                    await trio.lowlevel.wait_readable(self._fd)
+            await (trio.lowlevel.checkpoint() if watch.is_ready else watch.wait())
+            while (data := self._receive_nowait()) is None:
+                await watch.wait()
         except (OSError, trio.ClosedResourceError) as exc:
             raise ConnectionLost(f"nothing more can be read: {exc}") from exc
+        return data
+
+    async def receive_each(self, take: Callable[[bytes], bool]) -> None:
+        watch, is_wanted = self._watch, True
+
+        def take_waiting() -> bool:
+            nonlocal is_wanted
+            try:
+                data = self._receive_nowait()
+            except OSError as exc:
+                self._fault = exc  # the kernel tells it once
+                watch.is_ready = True
+                return False
+            if data is not None:
+                is_wanted = take(data)
+            # A socket that has more has to be read by a task, so that all others get their turn in between.
+            return is_wanted and not watch.is_ready
+
+        is_wanted = take(await self.receive())
+        while is_wanted:
+            if not watch.is_ready:
+                try:
+                    await watch.wait(take_waiting)
+                except trio.ClosedResourceError as exc:
+                    raise ConnectionLost(f"nothing more can be read: {exc}") from exc
+            if is_wanted:
+                is_wanted = take(await self.receive())
+
+    def _receive_nowait(self) -> bytes | None:
+        """What the socket has; ``None``: nothing yet."""
+        if self._fault is not None:
+            raise self._fault
+        watch = self._watch
+        try:
+            data = self._socket.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            watch.is_ready = False
+            return None
         size = len(data)
-        self._is_full = size == RECEIVE_SIZE
+        watch.is_ready = size == RECEIVE_SIZE or watch.has_ended
         self.received_size += size
         return data
 
@@ -150,6 +205,20 @@ class SocketWire(Wire):
         for chunk in chunks:
             self._chunks.append(chunk)
             self.unsent_size += len(chunk)
+
+    def send_nowait(self, chunks: list[bytes]) -> bool:
+        # The way of nearly all output: nothing waits, and the kernel takes it whole.
+        if not self._chunks and self._fd >= 0 and len(chunks[-1]) <= GATHER_SIZE:
+            data = b"".join(chunks)
+            try:
+                sent = self._socket.send(data)
+            except OSError:  # told to whoever tries again
+                sent = 0
+            if sent == len(data):
+                return True
+            chunks = [data[sent:]]
+        self.write_nowait(chunks)
+        return self.flush_nowait()
 
     def flush_nowait(self) -> bool:
         while self._chunks:
@@ -215,6 +284,7 @@ class SocketWire(Wire):
     def _close(self) -> None:
         self._forget_unsent()
         if self._fd >= 0:
+            self._watch.close()
             trio.lowlevel.notify_closing(self._fd)
             self._socket.close()
             self._fd = -1

@@ -82,6 +82,7 @@ class Machine:
         peer_close: the peer's close frame, if it came and was legal.
         close_sent: whether our close frame was queued.
         finished: nothing further is parsed: the peer has closed, or has broken a rule.
+        has_backlog: the last batch was cut short; call :meth:`next_batch` again without new data.
 
     Source: RFC 6455 §5 to §8.
     """
@@ -90,7 +91,6 @@ class Machine:
         "_allows_rsv1",
         "_assembler",
         "_buffer",
-        "_cut_short",
         "_deflate",
         "_expects_mask",
         "_inflated",
@@ -106,6 +106,7 @@ class Machine:
         "close_sent",
         "failure",
         "finished",
+        "has_backlog",
         "peer_close",
     )
 
@@ -123,7 +124,7 @@ class Machine:
         self._longest = min(size for size in sizes if size is not None)  # that the fast mode may take
         self._buffer = b""
         self._position = 0
-        self._cut_short = False
+        self.has_backlog: bool = False
         self._inflated = 0
         # The data frame whose payload is arriving: bytes to come (None: between frames), key, end of its message.
         self._remaining: int | None = None
@@ -163,19 +164,16 @@ class Machine:
             # RFC 6455 §8.1. Text is decoded in several places; the fault gets its name here.
             came = f"text came that is not UTF-8: {exc.reason} at byte {exc.start}"
             self._fail(InvalidPayload(came, "RFC 6455 §8.1"))
-        self._cut_short = len(batch) >= max_messages or self._inflated >= _MAX_INFLATED
         if self._position == len(self._buffer):
+            self.has_backlog = False
             self._buffer = b""
             self._position = 0
-        elif not self._cut_short:  # a few bytes of a frame must not keep all that came with them
-            self._buffer = self._buffer[self._position :]
-            self._position = 0
+        else:
+            self.has_backlog = len(batch) >= max_messages or self._inflated >= _MAX_INFLATED
+            if not self.has_backlog:  # a few bytes of a frame must not keep all that came with them
+                self._buffer = self._buffer[self._position :]
+                self._position = 0
         return batch
-
-    @property
-    def has_backlog(self) -> bool:
-        """Whether the last batch was cut short: call :meth:`next_batch` again without new data."""
-        return self._cut_short and bool(self._buffer)
 
     def _parse(self, batch: list[Incoming], max_messages: int) -> None:
         assembler, buffer = self._assembler, self._buffer

@@ -1,0 +1,148 @@
+"""Readiness: who waits is told of what has come, and sleeps while a function can deal with it."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_websock.hosts import readiness
+from trio_websock.hosts.readiness import Watch, watch_socket
+
+KINDS = {"this platform's": watch_socket, "every platform's": Watch}
+
+
+@pytest.fixture(params=KINDS)
+def pair(request):
+    """Our socket, the peer's, and a watch on ours."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs, KINDS[request.param]
+
+
+async def wait_for_event():
+    """Until all that the kernel has to tell has been told."""
+    for _ in range(3):
+        await trio.lowlevel.checkpoint()
+    await wait_all_tasks_blocked(0.01)
+
+
+async def test_wait_ends_when_something_has_come(pair):
+    ours, theirs, open_watch = pair
+    theirs.send(b"x")
+    watch = open_watch(ours.fileno())
+    await watch.wait()
+    assert watch.is_ready
+
+
+async def test_function_is_called_in_place_of_the_task_until_it_wants_no_more(pair):
+    ours, theirs, open_watch = pair
+    received = []
+
+    def step():
+        received.append(ours.recv(10))
+        return len(received) < 3
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(open_watch(ours.fileno()).wait, step)
+        for piece in (b"a", b"b", b"c"):
+            await wait_for_event()
+            theirs.send(piece)
+    assert received == [b"a", b"b", b"c"]
+
+
+async def test_fault_of_the_function_is_the_waiters(pair):
+    ours, theirs, open_watch = pair
+    theirs.send(b"x")
+    with pytest.raises(ZeroDivisionError):
+        await open_watch(ours.fileno()).wait(lambda: bool(1 // 0))
+
+
+async def test_wait_is_cancelled_without_a_trace(pair):
+    ours, theirs, open_watch = pair
+    watch = open_watch(ours.fileno())
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await watch.wait()
+    theirs.send(b"x")
+    await watch.wait()
+    assert watch.is_ready
+
+
+async def test_closed_watch_cannot_be_waited_on(pair):
+    ours, _, open_watch = pair
+    watch = open_watch(ours.fileno())
+    watch.close()
+    with pytest.raises((trio.ClosedResourceError, ValueError, OSError)):
+        await watch.wait()
+
+
+@pytest.mark.skipif(not hasattr(readiness, "EpollWatch"), reason="there is no epoll on this platform")
+class TestEpoll:
+    async def test_closing_wakes_who_waits(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            watch = watch_socket(ours.fileno())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(expect_closed, watch)
+                await wait_all_tasks_blocked()
+                watch.close()
+
+    async def test_only_one_task_may_wait(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            watch = watch_socket(ours.fileno())
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(watch.wait)
+                await wait_all_tasks_blocked()
+                with pytest.raises(trio.BusyResourceError):
+                    await watch.wait()
+                nursery.cancel_scope.cancel()
+
+    async def test_what_comes_while_nobody_waits_is_remembered(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            watch = watch_socket(ours.fileno())
+            with trio.move_on_after(0):
+                await watch.wait()
+            theirs.send(b"x")
+            await wait_for_event()
+            assert watch.is_ready
+
+    async def test_end_of_the_stream_that_came_with_the_last_bytes_is_known(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            watch = watch_socket(ours.fileno())
+            theirs.send(b"last words")
+            theirs.shutdown(socket.SHUT_WR)
+            await watch.wait(lambda: True)
+            assert watch.has_ended
+
+    async def test_late_event_of_an_older_socket_does_no_harm_to_the_next_with_its_number(self):
+        ours, theirs = socket.socketpair()
+        watch = watch_socket(ours.fileno())
+        with trio.move_on_after(0):
+            await watch.wait()
+        number = ours.fileno()
+        watch.close()
+        ours.close()
+        with theirs:
+            again, others = socket.socketpair()
+            with again, others:
+                assert again.fileno() == number
+                again.setblocking(False)
+                heir = watch_socket(number)
+                with trio.move_on_after(0):
+                    await heir.wait()
+                heir.notice(1)
+                assert heir.is_ready
+                with pytest.raises(BlockingIOError):
+                    again.recv(1)
+
+
+async def expect_closed(watch):
+    with pytest.raises(trio.ClosedResourceError):
+        await watch.wait()

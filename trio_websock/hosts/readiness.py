@@ -1,0 +1,184 @@
+"""Which sockets have something to read: one epoll for all the sockets of a Trio run.
+
+In: file descriptors. Out: a :class:`Watch` for each, on which one task waits. Knows nothing of what is read.
+
+Trio arms its epoll anew for every wait and wakes a task for every socket. Here a socket is registered once, for as
+long as it lives, and whoever waits leaves a function behind that is called in its place: while that says "go on", the
+task sleeps. A peer that sends a small message is served in this way, without a turn of the scheduler for its reader.
+
+1. Registration is edge-triggered: the kernel tells of bytes once, when they come. ``is_ready`` remembers that until a
+   read has found the socket empty. A read that did not fill its buffer has found that, too (epoll(7)), unless the end
+   of the stream came with the bytes: that makes no second edge, and is known by ``has_ended``.
+2. A descriptor that is closed leaves the epoll by itself. An event for its number that comes late does no harm to the
+   next socket with that number: who is woken in vain finds nothing and waits again.
+3. Where there is no epoll every wait is Trio's own, and the function is called by the task that waits.
+"""
+
+from __future__ import annotations
+
+import select
+import sys
+from collections.abc import Callable
+from typing import TypeAlias, final
+
+import trio
+
+__all__ = ["Step", "Watch", "watch_socket"]
+
+Step: TypeAlias = Callable[[], bool]
+"""What to do when there is something to read; whether to go on waiting. It may run in any task."""
+
+MAX_EVENTS = 256  # sockets served between two turns of the scheduler
+
+
+class Watch:
+    """What is known about one socket, on which one task at a time may wait. This one works everywhere.
+
+    Args:
+        fd: of the socket.
+    """
+
+    __slots__ = ("_fd", "has_ended", "is_ready")
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        #: Whether a read may find something without waiting.
+        self.is_ready: bool = False
+        #: Whether the peer is known to send nothing more: a short read does not mean that the socket is empty.
+        self.has_ended: bool = False
+
+    async def wait(self, step: Step | None = None) -> None:
+        """Wait for something to read and call ``step``, again and again until it says ``False``.
+
+        Raises:
+            trio.ClosedResourceError: closed meanwhile.
+
+        Checkpoint: always. Cancelled: nothing is lost.
+        """
+        await trio.lowlevel.wait_readable(self._fd)
+        while step is not None and step():
+            if self._fd < 0:
+                raise trio.ClosedResourceError("closed meanwhile")
+            await trio.lowlevel.wait_readable(self._fd)
+        self.is_ready = True
+
+    def close(self) -> None:
+        """Wake whoever waits; call it right before the socket is closed."""
+        self._fd = -1
+
+
+def watch_socket(fd: int) -> Watch:
+    """The best watch that this platform has; only in a Trio run."""
+    if sys.platform != "linux":
+        return Watch(fd)
+    try:
+        registry = _registry.get()
+    except LookupError:
+        registry = Registry()
+        _registry.set(registry)
+        trio.lowlevel.spawn_system_task(registry.run)
+    return EpollWatch(fd, registry)
+
+
+if sys.platform == "linux":
+    _EDGES = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+
+    @final
+    class EpollWatch(Watch):
+        """A socket that the registry knows of from the first wait on.
+
+        Args:
+            fd: of the socket.
+            registry: of this Trio run.
+        """
+
+        __slots__ = ("_fault", "_is_registered", "_registry", "_step", "_task")
+
+        def __init__(self, fd: int, registry: Registry) -> None:
+            super().__init__(fd)
+            self._registry = registry
+            self._fault: BaseException | None = None
+            self._is_registered = False
+            self._step: Step | None = None
+            self._task: trio.lowlevel.Task | None = None
+
+        async def wait(self, step: Step | None = None) -> None:
+            if self._task is not None:
+                raise trio.BusyResourceError("another task is already waiting for this socket")
+            if not self._is_registered:
+                self._register()
+            self._step = step
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._forget)
+            if self._fault is not None:
+                fault, self._fault = self._fault, None
+                raise fault
+
+        def _register(self) -> None:
+            if self._fd < 0:
+                raise trio.ClosedResourceError("closed already")
+            self._registry.add(self._fd, self)
+            self._is_registered = True
+
+        def notice(self, flags: int) -> None:
+            """Something has come, or has ended. Raises nothing."""
+            if flags != select.EPOLLIN:
+                self.has_ended = True
+            elif self._step is not None:
+                try:
+                    if self._step():
+                        return
+                except BaseException as exc:
+                    self._fault = exc
+            self.is_ready = True
+            self._wake()
+
+        def close(self) -> None:
+            if self._is_registered:
+                self._registry.remove(self._fd, self)
+                self._is_registered = False
+            self._fd = -1
+            self._fault = trio.ClosedResourceError("closed by another task")
+            self._wake()
+
+        def _wake(self) -> None:
+            task, self._task, self._step = self._task, None, None
+            if task is not None:
+                trio.lowlevel.reschedule(task)
+
+        def _forget(self, _: object) -> trio.lowlevel.Abort:
+            self._task = self._step = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+    @final
+    class Registry:
+        """The epoll of a Trio run, and the task that looks at it."""
+
+        def __init__(self) -> None:
+            self._epoll = select.epoll()
+            self._watches: dict[int, EpollWatch] = {}
+
+        async def run(self) -> None:
+            """Tell every watch what has happened to its socket, until the Trio run is over."""
+            poll, watches = self._epoll.poll, self._watches
+            try:
+                while True:
+                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                    for fd, flags in poll(0, MAX_EVENTS):
+                        watch = watches.get(fd)
+                        if watch is not None:
+                            watch.notice(flags)
+            finally:
+                self._epoll.close()
+
+        def add(self, fd: int, watch: EpollWatch) -> None:
+            """Tell ``watch`` of ``fd`` from now on."""
+            self._watches[fd] = watch
+            self._epoll.register(fd, _EDGES)
+
+        def remove(self, fd: int, watch: EpollWatch) -> None:
+            """Forget a descriptor that is about to be closed."""
+            if self._watches.get(fd) is watch:
+                del self._watches[fd]
+
+    _registry: trio.lowlevel.RunVar[Registry] = trio.lowlevel.RunVar("trio_websock.hosts.readiness")
