@@ -108,8 +108,9 @@ def test_delays_grow_as_they_are_told():
     assert [reconnect.delay_after(Timeout(), attempts) for attempts in range(1, 5)] == [1, 1.5, 2.25, 3]
 
 
-def test_the_millionth_attempt_waits_no_longer():
-    assert steady().delay_after(Timeout(), 1_000_000) == 60
+@pytest.mark.parametrize(("initial", "expected"), [(5, 60), (0, 0)])
+def test_the_millionth_attempt_waits_no_longer(initial, expected):
+    assert steady(initial_delay=initial).delay_after(Timeout(), 1_000_000) == expected
 
 
 @pytest.mark.parametrize(("jitter", "least"), [(1, 0), (0.5, 10), (0.1, 18)])
@@ -178,6 +179,7 @@ def test_without_retry_after_nothing_is_asked_for():
         ("initial_delay", True),
         ("max_delay", math.nan),
         ("factor", 0.5),
+        ("factor", math.inf),
         ("jitter", 1.5),
         ("jitter", -0.1),
         ("restart_delay", None),

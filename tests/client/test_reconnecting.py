@@ -27,6 +27,7 @@ from trio_websock import (
     connect,
     current_connection,
 )
+from trio_websock.protocol.upgrade import accept_key
 
 URL = "ws://example.com/"
 TEXT, CLOSE = 0x81, 0x88
@@ -443,6 +444,46 @@ async def test_shutdown_while_connecting_ends_at_once(nursery, start_servers, au
     await client.shutdown()
     await running.ended.wait()
     assert (trio.current_time(), running.reason) == (7, Shutdown())
+
+
+class LateAnswer(trio.abc.Stream):
+    """Answers the handshake a moment after somebody has asked the client to shut down."""
+
+    def __init__(self, nursery, client):
+        self.nursery, self.client = nursery, client
+
+    async def send_all(self, data):
+        key = bytes(data).split(b"Sec-WebSocket-Key: ")[1].split(b"\r\n")[0].decode()
+        head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        self.answer = f"{head}Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode()
+
+    async def wait_send_all_might_not_block(self):
+        pass
+
+    async def receive_some(self, max_bytes=None):
+        self.nursery.start_soon(self.client.shutdown)
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+        return self.answer
+
+    async def aclose(self):
+        self.client = None
+
+
+async def test_a_connection_that_opens_during_a_shutdown_is_dropped(nursery, start_servers, autojump_clock):
+    async def open_stream():
+        streams.append(LateAnswer(nursery, client) if started.is_set() else await first())
+        return streams[-1]
+
+    running, noted, started, streams = Running(nursery), [], trio.Event(), []
+    first = start_servers(close_with(1001))
+    client = await running.start(Listener, noted, stream=open_stream, reconnect=steady())
+    started.set()
+    await running.ended.wait()
+    await trio.testing.wait_all_tasks_blocked()
+    assert running.reason == Shutdown()
+    assert times(noted, "init") == [0]
+    assert streams[-1].client is None
 
 
 async def test_shutdown_is_not_followed_by_another_connection(nursery, start_servers, autojump_clock):

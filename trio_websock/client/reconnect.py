@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import random
+import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ SAME: Final = _Same.SAME
 """Stands for the ``args`` that ``init`` was given before."""
 
 RECONNECTING_CODES = frozenset({1001, 1011, 1012, 1013, 1014})
+MAX_FACTOR = 1000  # what grows faster has no second attempt worth the name
 MAX_RETRY_AFTER = 24 * 3600.0  # seconds; what is longer was not meant for a program that waits
 
 # Server errors that the same request will meet again: not implemented, and a version of HTTP nobody speaks there.
@@ -127,7 +129,7 @@ class Reconnect:
     def __post_init__(self) -> None:
         for name in ("initial_delay", "max_delay", "restart_delay", "busy_delay", "reset_after"):
             _check_number(name, getattr(self, name), 0)
-        _check_number("factor", self.factor, 1)
+        _check_number("factor", self.factor, 1, MAX_FACTOR)
         _check_number("jitter", self.jitter, 0, 1)
         count = self.max_attempts
         if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
@@ -180,9 +182,10 @@ class Reconnect:
 
     def _longest_delay(self, attempts: int) -> float:
         try:
-            return min(self.initial_delay * self.factor ** (attempts - 1), self.max_delay)
+            growth = float(self.factor) ** (attempts - 1)
         except OverflowError:
-            return self.max_delay
+            growth = sys.float_info.max
+        return min(self.initial_delay * growth, self.max_delay)
 
     def _left_to_chance(self, delay: float) -> float:
         return delay * (1 - self.jitter * random.random())
