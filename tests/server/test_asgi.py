@@ -613,6 +613,25 @@ async def test_a_request_that_is_being_answered_is_answered_in_a_shutdown(begin:
         assert (await read_all(client)).endswith(b"Connection: close\r\n\r\npage")
 
 
+async def test_a_connection_whose_response_had_begun_ends_with_it_in_a_shutdown(
+    begin: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send(START)
+            await send(body(b"he", more=True))
+            await trio.sleep(1)
+            await send(body(b"llo"))
+
+    server = await begin(app, listeners=[memory_listener], grace=60)
+    client = memory_listener.connect()
+    await client.send_all(GET)
+    await client.receive_some()
+    await server.shutdown()
+    assert trio.current_time() <= 2  # and not with the time for a next request
+    assert await read_all(client) == b"3\r\nllo\r\n0\r\n\r\n"
+
+
 async def test_when_the_grace_is_over_calls_are_cancelled(
     begin: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -6,7 +6,10 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+import h11
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trio_websock import LocalError, StateError
 from trio_websock.server.asgi_response import AsgiResponse
@@ -184,3 +187,35 @@ def test_what_may_be_left_out_has_its_default() -> None:
     data, response = sent({"type": "http.response.start", "status": 299}, {"type": "http.response.body"})
     assert data == b"HTTP/1.1 299 \r\nContent-Length: 0\r\n\r\n"
     assert response.is_complete
+
+
+def read_by_h11(data: bytes, method: str) -> tuple[bytes, bool]:
+    """The body as a foreign client reads it, and whether the connection may go on."""
+    client, body = h11.Connection(h11.CLIENT), b""
+    client.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(data)
+    while not isinstance(event := client.next_event(), h11.EndOfMessage):
+        if event is h11.NEED_DATA:
+            client.receive_data(b"")
+        elif isinstance(event, h11.Data):
+            body += event.data
+    return body, client.their_state is not h11.MUST_CLOSE and client.their_state is not h11.CLOSED
+
+
+@given(
+    pieces=st.lists(st.binary(max_size=20), min_size=1, max_size=5),
+    method=st.sampled_from(["GET", "HEAD"]),
+    version=st.sampled_from(["1.0", "1.1"]),
+    status=st.sampled_from([200, 204, 304, 404]),
+    tells_length=st.booleans(),
+)
+def test_a_foreign_client_reads_what_was_sent(
+    pieces: list[bytes], method: str, version: str, status: int, tells_length: bool
+) -> None:
+    whole = b"".join(pieces)
+    headers = [(b"content-length", str(len(whole)).encode())] if tells_length else []
+    events = [body(piece, more=True) for piece in pieces[:-1]] + [body(pieces[-1])]
+    data, response = sent(start(status, headers), *events, method=method, version=version)
+    is_empty = method == "HEAD" or status in (204, 304)
+    assert read_by_h11(data, method) == (b"" if is_empty else whole, not response.closes)

@@ -181,3 +181,7 @@ def test_expect_100_continue_is_noted() -> None:
 
 def test_other_expectations_are_answered_417() -> None:
     assert fault_of(GET + b"Expect: the-unexpected\r\n\r\n").status == 417
+
+
+def test_an_expectation_of_http_1_0_is_ignored() -> None:
+    assert not parse_head(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\n\r\n").expects_continue

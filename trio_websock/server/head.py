@@ -128,7 +128,7 @@ def parse_head(data: bytes) -> Head:
         Headers(fields.pairs),
         _body_length(fields, version),
         version == "1.1" and not _has_token(fields.values(b"connection"), b"close"),
-        _check_expect(fields.values(b"expect")),
+        _check_expect(fields.values(b"expect")) and version == "1.1",  # RFC 9110 §10.1.1: ignored in HTTP/1.0
     )
 
 

@@ -262,7 +262,8 @@ class Session:
         self._ledger.requests += 1
         if self._wire.unsent_size:  # the application did not wait for it
             await self._send(b"", self._write_timeout)
-        if call.keeps_alive and (call.body.is_complete or await channel.discard_body(call.body)):
+        may_stay = call.keeps_alive and self._ledger.notice is None
+        if may_stay and (call.body.is_complete or await channel.discard_body(call.body)):
             return True
         await self._linger()
         return False
