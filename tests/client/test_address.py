@@ -39,11 +39,20 @@ def test_a_url_says_where_to_connect_and_what_to_ask_for(url, scheme, host, port
         ("ws://h/\r\nX: y", "control characters"),
         (f"ws://{'ü' * 70}.example/", "host name"),
         (b"ws://h/", "a str"),
+        ("ws://h/\udcff", "Unicode"),
+        ("ws://a%3Ab:c@h/", "colon"),
     ],
 )
 def test_what_is_no_url_of_a_websocket_is_refused(url, expected):
     with pytest.raises(OptionError, match=expected):
         parse_url(url)
+
+
+@pytest.mark.parametrize("url", ["me:secret@h", "ws://me:secret/2@h/", "ws://me:x/secret@h:y", "ws:me:secret@h"])
+def test_not_even_a_url_gone_wrong_tells_the_password(url):
+    with pytest.raises(OptionError) as caught:
+        parse_url(url)
+    assert "secret" not in f"{caught.value} {caught.value.value}"
 
 
 def test_an_error_does_not_tell_the_password():

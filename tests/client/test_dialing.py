@@ -186,6 +186,29 @@ async def test_nobody_listens():
     assert isinstance(caught.value.__cause__, OSError)
 
 
+async def test_why_there_is_no_connection_is_said():
+    with pytest.raises(ConnectFailed, match=r"ws://127\.0\.0\.1:1/: Connection refused$"):
+        await ask("ws://127.0.0.1:1")
+
+
+async def test_a_name_that_does_not_exist_is_no_connection():
+    with pytest.raises(ConnectFailed, match=r"ws://name\.invalid/: "):
+        await ask("ws://name.invalid")
+
+
+@pytest.mark.parametrize("host", ["x" * 70, ".h"])
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+async def test_a_name_that_cannot_exist_is_no_connection(scheme, host):
+    with pytest.raises(ConnectFailed):
+        await ask(f"{scheme}://{host}")
+
+
+async def test_a_name_that_no_certificate_can_have_is_no_connection(server):
+    stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+    with pytest.raises(ConnectFailed, match="TLS"):
+        await ask(f"wss://{'x' * 70}", stream=stream)
+
+
 async def test_a_path_without_a_socket_is_no_connection(tmp_path):
     with pytest.raises(ConnectFailed):
         await ask("ws://h/", path=tmp_path / "nothing")

@@ -25,6 +25,7 @@ from trio_websock.client.options import ClientKeywords, HandlerKeywords, split_c
         ("authorization", ("a",)),
         ("authorization", "with space"),
         ("authorization", 7),
+        ("authorization", ("a", "\udcff")),
         ("ssl_context", "yes"),
         ("stream", object()),
         ("connect_timeout", 0),

@@ -75,7 +75,15 @@ def test_what_is_no_proxy_is_refused_before_anything_is_opened(url):
 
 
 @pytest.mark.parametrize(
-    "url", ["me:secret@p:1", "ftp://me:secret@p", "http://me:secret@p/x", "socks5://:secret@p", "http://me:secret@p:x"]
+    "url",
+    [
+        "me:secret@p:1",
+        "http://me:secret/2@p",
+        "ftp://me:secret@p",
+        "http://me:secret@p/x",
+        "socks5://:secret@p",
+        "http://me:secret@p:x",
+    ],
 )
 def test_a_refusal_tells_no_password(url):
     with pytest.raises(OptionError) as caught:

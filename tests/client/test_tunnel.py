@@ -185,6 +185,17 @@ async def test_a_proxy_that_is_not_there_is_told(scheme):
     assert caught.value.__cause__ is not None
 
 
+@pytest.mark.parametrize("scheme", ["http", "https", "socks5"])
+async def test_a_proxy_whose_name_cannot_exist_is_told(scheme):
+    with pytest.raises(ProxyFailed, match="xxx"):
+        await ask("ws://h", proxy=f"{scheme}://{'x' * 70}")
+
+
+async def test_why_a_proxy_is_not_there_is_told():
+    with pytest.raises(ProxyFailed, match=r"http://127\.0\.0\.1:1: Connection refused$"):
+        await ask("ws://h", proxy="http://127.0.0.1:1")
+
+
 # Proxies that do what they are told
 
 

@@ -12,13 +12,14 @@ from urllib.parse import SplitResult, quote, unquote, urldefrag, urljoin, urlspl
 
 from ..errors import OptionError
 
-__all__ = ["Address", "parse_url", "resolve_redirect"]
+__all__ = ["Address", "hide_user", "parse_url", "resolve_redirect"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _HTTP_SCHEMES = {"http": "ws", "https": "wss"}
 _SAFE = "%/:;=&?@~+!$,'()*[]"  # what may stand in a path and a query as it is, RFC 3986 §3.3 and §3.4
 _NOT_PRINTABLE = re.compile(r"[\x00-\x20\x7f]")
-_USER = re.compile(r"//[^/?#]*@")
+# As far as it could be a user and password: whoever forgets to escape a slash, or "//", has it in there.
+_USER = re.compile(r"(?:(?<=//)|\A(?![^/]*//)).*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +82,22 @@ def parse_url(url: str) -> Address:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as exc:
-        raise _refusal(url, f"a URL ({exc})") from exc
+        detail = "" if "@" in url else f" ({exc})"  # which may quote what is a password in truth
+        raise _refusal(url, f"a URL{detail}") from exc
     if parts.scheme not in _DEFAULT_PORTS:
         raise _refusal(url, "a URL that begins with ws:// or wss://")
     if not host or port == 0:
         raise _refusal(url, "a URL with a host, and a port from 1 to 65535 if any")
-    target = quote(parts.path or "/", safe=_SAFE) + ("?" + quote(parts.query, safe=_SAFE) if parts.query else "")
-    return Address(
-        parts.scheme, _ascii_host(url, host), port or _DEFAULT_PORTS[parts.scheme], target, _credentials_of(parts)
-    )
+    port = port or _DEFAULT_PORTS[parts.scheme]
+    return Address(parts.scheme, _ascii_host(url, host), port, _target_of(url, parts), _credentials_of(url, parts))
+
+
+def _target_of(url: str, parts: SplitResult) -> str:
+    try:
+        path, query = quote(parts.path or "/", safe=_SAFE), quote(parts.query, safe=_SAFE)
+    except UnicodeError as exc:
+        raise _refusal(url, "a URL of Unicode characters") from exc
+    return f"{path}?{query}" if query else path
 
 
 def _ascii_host(url: str, host: str) -> str:
@@ -99,15 +107,23 @@ def _ascii_host(url: str, host: str) -> str:
         raise _refusal(url, f"a URL with a host name ({exc})") from exc
 
 
-def _credentials_of(parts: SplitResult) -> tuple[str, str] | None:
+def _credentials_of(url: str, parts: SplitResult) -> tuple[str, str] | None:
     if parts.username is None:
         return None
-    return unquote(parts.username), unquote(parts.password or "")
+    user = unquote(parts.username)
+    if ":" in user:
+        raise _refusal(url, "a URL whose user has no colon (RFC 7617 §2)")
+    return user, unquote(parts.password or "")
 
 
 def _refusal(url: object, expected: str) -> OptionError:
     # An error is logged, and a password must not be.
-    return OptionError("url", _USER.sub("//…@", url, count=1) if isinstance(url, str) else url, expected)
+    return OptionError("url", hide_user(url) if isinstance(url, str) else url, expected)
+
+
+def hide_user(url: str) -> str:
+    """What may be told of something that should have been a URL."""
+    return _USER.sub("…@", url, count=1)
 
 
 def resolve_redirect(address: Address, location: str) -> Address:

@@ -15,7 +15,6 @@ import trio
 
 from ..errors import ConnectionLost, OptionError
 from ..hosts.stream import StreamTransport
-from ..hosts.tls import TlsWire
 from ..hosts.wire import Wire, wire_for
 from ..options import Options
 from ..protocol.deflate import PerMessageDeflate
@@ -23,12 +22,12 @@ from ..protocol.machine import Limits, Machine, Role
 from ..request import Headers, Request
 from .address import Address, parse_url, resolve_redirect
 from .answer import HandshakeResponse
-from .failures import ConnectFailed, UpgradeRejected
+from .failures import ConnectFailed, UpgradeRejected, words_for
 from .handshake import Agreement, authorize, check_response, new_request, serialize_request
 from .options import ClientOptions
 from .proxy import Proxy, proxy_for
 from .response import receive_response
-from .tunnel import open_tunnel
+from .tunnel import agree_on_keys, open_tunnel
 
 __all__ = ["Opened", "open_transport"]
 
@@ -58,7 +57,7 @@ async def open_transport(url: str, client: ClientOptions, options: Options) -> O
     address = parse_url(url)
     with trio.move_on_after(client.connect_timeout):
         return await _follow(address, client, options)
-    through = _words_for(_proxy_for(address, client))
+    through = _through(_proxy_for(address, client))
     raise ConnectFailed(f"no WebSocket with {address.url}{through} within {client.connect_timeout:g} seconds")
 
 
@@ -108,16 +107,16 @@ async def _dial(address: Address, request: Request, client: ClientOptions, optio
     try:
         wire = await _open_wire(address, client, proxy)
     except (OSError, UnicodeError) as exc:
-        raise ConnectFailed(f"no connection with {address.url}: {exc}") from exc
+        raise ConnectFailed(f"no connection with {address.url}: {words_for(exc)}") from exc
     try:
         if address.is_secure:
-            wire = await _agree_on_keys(wire, address, client.ssl_context)
+            wire = await agree_on_keys(wire, address.host, client.ssl_context or _system_context())
         await wire.send_all([serialize_request(request)])
         response, leftover = await receive_response(wire)
         agreement = check_response(request, response, options)
     except ConnectionLost as exc:
         wire.abort()
-        raise ConnectFailed(f"no connection with {address.url}{_words_for(proxy)}: {exc}") from exc
+        raise ConnectFailed(f"no connection with {address.url}{_through(proxy)}: {exc}") from exc
     except BaseException:
         wire.abort()
         raise
@@ -129,7 +128,7 @@ def _proxy_for(address: Address, client: ClientOptions) -> Proxy | None:
     return None if is_given else proxy_for(address, client.proxy)
 
 
-def _words_for(proxy: Proxy | None) -> str:
+def _through(proxy: Proxy | None) -> str:
     return "" if proxy is None else f" through the proxy {proxy.url}"
 
 
@@ -142,12 +141,6 @@ async def _open_wire(address: Address, client: ClientOptions, proxy: Proxy | Non
     if proxy is not None:
         return await open_tunnel(proxy, address.host, address.port, client.proxy_ssl_context or _system_context())
     return wire_for(await trio.open_tcp_stream(address.host, address.port))
-
-
-async def _agree_on_keys(wire: Wire, address: Address, context: ssl.SSLContext | None) -> Wire:
-    tls = TlsWire(wire, context or _system_context(), server_side=False, server_hostname=address.host)
-    await tls.handshake()
-    return tls
 
 
 @cache

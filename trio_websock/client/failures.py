@@ -6,6 +6,7 @@ the facts came about.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ..errors import RemoteError, TransportError, describe
@@ -13,7 +14,15 @@ from ..errors import RemoteError, TransportError, describe
 if TYPE_CHECKING:
     from .answer import HandshakeResponse
 
-__all__ = ["ClosedBy", "ConnectFailed", "ConnectionClosed", "HandshakeError", "ProxyFailed", "UpgradeRejected"]
+__all__ = [
+    "ClosedBy",
+    "ConnectFailed",
+    "ConnectionClosed",
+    "HandshakeError",
+    "ProxyFailed",
+    "UpgradeRejected",
+    "words_for",
+]
 
 ClosedBy: TypeAlias = Literal["us", "peer", "nobody"]
 """Whose close frame came first; ``"nobody"``: the connection was lost."""
@@ -97,3 +106,11 @@ class ConnectionClosed(TransportError):
         if self.closed_by == "us":
             return self.__cause__ is None
         return self.closed_by == "peer" and self.code in (None, 1000, 1001)
+
+
+def words_for(exc: Exception) -> str:
+    """Why there is no connection. Trio says only that every attempt has failed, and keeps the reasons in the cause."""
+    cause = exc.__cause__
+    causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
+    reasons = dict.fromkeys(os.strerror(each.errno) for each in causes if isinstance(each, OSError) and each.errno)
+    return ", ".join(reasons) or str(exc) or type(exc).__name__

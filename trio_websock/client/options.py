@@ -152,5 +152,14 @@ def _check_authorization(given: object) -> None:
         raise OptionError("authorization", type(given), expected)  # not the value: it is a secret
     if parts is given and (len(parts) != 2 or ":" in parts[0]):
         raise OptionError("authorization", type(given), f"{expected}; a user has no colon (RFC 7617 §2)")
+    if not all(_is_encodable(part) for part in parts):
+        raise OptionError("authorization", type(given), f"{expected}, of Unicode characters")
     if isinstance(given, str) and not re.fullmatch(r"[\x21-\x7e]+", given):
         raise OptionError("authorization", type(given), "a token of printable ASCII characters")
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        return text.encode() is not None
+    except UnicodeEncodeError:  # lone surrogates, as an undecodable word of a command line has
+        return False

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import OptionError
-from .address import Address
+from .address import Address, hide_user
 
 __all__ = ["ENVIRONMENT", "Proxy", "check_proxy", "parse_proxy", "proxy_for"]
 
@@ -26,7 +26,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080, "so
 # that before the one for HTTP.
 _VARIABLES = {"wss": ("wss", "socks", "https", "all"), "ws": ("ws", "socks", "https", "http", "all")}
 
-_USER = re.compile(r"(?<=//)[^/?#]*@|\A[^/?#]*@")
 _NOT_PRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _MAX_SOCKS_WORD = 255  # bytes of a user or password, RFC 1929 §2
 
@@ -150,4 +149,4 @@ def _check_socks(proxy: Proxy) -> None:
 
 def _refusal(url: object, expected: str) -> OptionError:
     # An error is logged, and a password must not be. What is no URL may be a password all the same.
-    return OptionError("proxy", _USER.sub("…@", url) if isinstance(url, str) else type(url), expected)
+    return OptionError("proxy", hide_user(url) if isinstance(url, str) else type(url), expected)

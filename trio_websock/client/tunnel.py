@@ -1,7 +1,7 @@
 """The way through a proxy: ``CONNECT`` over HTTP, or SOCKS.
 
-In: a proxy, and the host and port behind it. Out: a wire that ends at that host, or an error that names the proxy.
-Knows nothing of WebSockets; TLS with the server behind is put over the wire by whoever asked for it.
+In: a proxy, and the host and port behind it. Out: a wire that ends at that host, or an error that names the proxy; and
+TLS over a wire, which the proxy may want for itself, and the server behind it, too. Knows nothing of WebSockets.
 
 HTTP's ``CONNECT`` is one request and one answer, which the client can read anyway. SOCKS is python-socks's.
 """
@@ -14,16 +14,16 @@ from typing import Any, NoReturn
 
 import trio
 
-from ..errors import ConnectionLost
+from ..errors import ConnectionLost, describe
 from ..hosts.tls import TlsWire
 from ..hosts.wire import Wire, wire_for
 from ..request import Headers, Request
-from .failures import HandshakeError, ProxyFailed
+from .failures import HandshakeError, ProxyFailed, words_for
 from .handshake import authorize, serialize_request
 from .proxy import Proxy
 from .response import receive_response
 
-__all__ = ["open_tunnel"]
+__all__ = ["agree_on_keys", "open_tunnel"]
 
 
 async def open_tunnel(proxy: Proxy, host: str, port: int, context: ssl.SSLContext) -> Wire:
@@ -44,11 +44,11 @@ async def open_tunnel(proxy: Proxy, host: str, port: int, context: ssl.SSLContex
         return await _connect_socks(proxy, host, port)
     try:
         wire = wire_for(await trio.open_tcp_stream(proxy.host, proxy.port))
-    except OSError as exc:
+    except (OSError, UnicodeError) as exc:
         _fail(proxy, exc)
     try:
         if proxy.scheme == "https":
-            wire = await _agree_on_keys(wire, proxy, context)
+            wire = await agree_on_keys(wire, proxy.host, context)
         await _connect_http(wire, proxy, host, port)
     except (ConnectionLost, HandshakeError) as exc:
         wire.abort()
@@ -60,11 +60,26 @@ async def open_tunnel(proxy: Proxy, host: str, port: int, context: ssl.SSLContex
 
 
 def _fail(proxy: Proxy, exc: Exception) -> NoReturn:
-    raise ProxyFailed(proxy.url, str(exc) or type(exc).__name__) from exc
+    raise ProxyFailed(proxy.url, words_for(exc)) from exc
 
 
-async def _agree_on_keys(wire: Wire, proxy: Proxy, context: ssl.SSLContext) -> Wire:
-    tls = TlsWire(wire, context, server_side=False, server_hostname=proxy.host)
+async def agree_on_keys(wire: Wire, host: str, context: ssl.SSLContext) -> Wire:
+    """Put TLS over a wire.
+
+    Args:
+        wire: owned from now on.
+        host: whom we mean to reach; its certificate has to say so.
+        context: whom we trust.
+
+    Raises:
+        ConnectionLost: we did not agree.
+
+    Checkpoint: always. Cancelled: the wire is of no further use.
+    """
+    try:
+        tls = TlsWire(wire, context, server_side=False, server_hostname=host)
+    except ValueError as exc:
+        raise ConnectionLost(f"TLS is not possible with the name {describe(host)}: {exc}") from exc
     await tls.handshake()
     return tls
 
