@@ -55,6 +55,7 @@ EXCEPTIONS = {
     "hosts.trio_websocket": {"trio_websocket"},
     "client.tunnel": {"python_socks"},
     "command.editor": {"prompt_toolkit"},
+    "testing.pytest_plugin": {"pytest"},
 }
 
 MAX_FILE_LINES = 400

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
@@ -59,6 +60,39 @@ async def test_a_writer_whose_bytes_were_all_read_does_not_mind_that_the_reader_
         nursery.start_soon(ours.send_all, b"abc")
         assert await theirs.receive_some() == b"abc"
         await theirs.aclose()
+
+
+async def test_a_reset_loses_what_is_under_way_and_breaks_both_directions() -> None:
+    ours, theirs = open_memory_streams()
+    await ours.send_all(b"abc")
+    ours.reset()
+    with pytest.raises(trio.BrokenResourceError):
+        await theirs.receive_some()
+    with pytest.raises(trio.BrokenResourceError):
+        await theirs.send_all(b"x")
+
+
+async def test_a_stream_that_was_reset_is_closed() -> None:
+    ours, _ = open_memory_streams()
+    ours.reset()
+    with pytest.raises(trio.ClosedResourceError):
+        await ours.send_all(b"x")
+    with pytest.raises(trio.ClosedResourceError):
+        await ours.receive_some()
+
+
+async def test_a_reset_wakes_who_waits_at_the_other_end() -> None:
+    ours, theirs = open_memory_streams(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(expect_broken, theirs.receive_some)
+        nursery.start_soon(expect_broken, partial(theirs.send_all, b"x"))
+        await trio.testing.wait_all_tasks_blocked()
+        ours.reset()
+
+
+async def expect_broken(act: Callable[[], Awaitable[object]]) -> None:
+    with pytest.raises(trio.BrokenResourceError):
+        await act()
 
 
 async def test_connect_and_accept_meet() -> None:

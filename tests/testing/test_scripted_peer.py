@@ -197,13 +197,63 @@ async def test_a_good_end_is_no_reset(ends: Ends) -> None:
         await peer.expect_reset()
 
 
-async def test_a_reset_reaches_the_other_end_of_a_socket() -> None:
+async def test_a_reset_in_memory_breaks_the_other_end(ends: Ends) -> None:
+    peer, server = ends
+    await peer.abort()
+    with pytest.raises(trio.BrokenResourceError):
+        await server.receive_some()
+
+
+async def test_a_flood_goes_on_until_the_stream_breaks() -> None:
+    ours, theirs = open_memory_streams(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ScriptedPeer(ours).flood, b"a", b"b")
+        assert [await theirs.receive_some() for _ in range(3)] == [b"ab"] * 3
+        await theirs.aclose()
+
+
+async def test_slow_reading_takes_its_time(autojump_clock: trio.testing.MockClock) -> None:
+    ours, theirs = open_memory_streams(0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send_and_leave, theirs, b"abcde")
+        assert await ScriptedPeer(ours).receive_slowly(2, pause=10) == b"abcde"
+    assert trio.current_time() >= 30
+
+
+async def send_and_leave(stream: MemoryStream, data: bytes) -> None:
+    await stream.send_all(data)
+    await stream.aclose()
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[trio.SocketListener]:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     async with listener:
-        port = listener.socket.getsockname()[1]
-        async with ScriptedPeer(await trio.open_tcp_stream("127.0.0.1", port)) as peer:
-            server = ScriptedPeer(await listener.accept())
-            await peer.abort()
-            await server.expect_reset()
-            assert await server.receive_until_gone() == b""
-            await server.aclose()
+        yield listener
+
+
+def port_of(listener: trio.SocketListener) -> int:
+    port: int = listener.socket.getsockname()[1]
+    return port
+
+
+async def test_a_reset_reaches_the_other_end_of_a_socket(listener: trio.SocketListener) -> None:
+    async with await ScriptedPeer.connect(port_of(listener)) as peer:
+        server = ScriptedPeer(await listener.accept())
+        await peer.abort()
+        await server.expect_reset()
+        assert await server.receive_until_gone() == b""
+        await server.aclose()
+
+
+async def test_a_peer_with_a_small_buffer_holds_a_writer_up(listener: trio.SocketListener) -> None:
+    async with await ScriptedPeer.connect(port_of(listener), receive_buffer_size=4096) as peer:
+        assert isinstance(peer.stream, trio.SocketStream)
+        assert peer.stream.getsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_RCVBUF) <= 2 * 4096
+
+
+async def test_nobody_connects_where_nobody_listens(listener: trio.SocketListener) -> None:
+    port = port_of(listener)
+    await listener.aclose()
+    with pytest.raises(ConnectionRefusedError):
+        await ScriptedPeer.connect(port)

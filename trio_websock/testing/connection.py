@@ -21,7 +21,7 @@ from ..errors import ConnectionLost, FrameError, RemoteError, StateError, WriteT
 from ..messages import Incoming, Message, Outgoing, Ping, Pong, encode_message
 from ..nursery import run_connection
 from ..options import ConnectionKeywords, Options
-from ..request import Request
+from ..request import Headers, Request
 from .memory_transport import MemoryTransport
 from .rooms import open_room
 from .witness import WatchedHandler
@@ -54,6 +54,8 @@ class TestConnection(Generic[State, Info]):
         self.transport: MemoryTransport = transport
         #: What the handler has failed by: the exception of a callback or of a task of its nursery, or ``ResultError``.
         self.error: BaseException | None = None
+        #: Further headers of the 101, where an application function has given some.
+        self.headers: Headers = Headers()
         self._handler = handler
         self._raises = raises
         self._seen = 0
@@ -173,7 +175,7 @@ class TestConnection(Generic[State, Info]):
         await trio.lowlevel.checkpoint()
         while self._seen == len(self.transport.taken) and self.reason is None:
             await self.transport.wait_changed()
-        self._raise_failure()
+        self.raise_failure()
         if self._seen == len(self.transport.taken) or not _is_message(entry := self.transport.taken[self._seen]):
             raise trio.EndOfChannel
         self._seen += 1
@@ -237,7 +239,7 @@ class TestConnection(Generic[State, Info]):
         Checkpoint: always. Cancelled: only the waiting ends.
         """
         await trio.testing.wait_all_tasks_blocked()
-        self._raise_failure()
+        self.raise_failure()
 
     async def wait_ended(self) -> Reason:
         """Wait until the connection is over; what ``terminate`` was told.
@@ -248,7 +250,8 @@ class TestConnection(Generic[State, Info]):
         await self.settle()
         return reason
 
-    def _raise_failure(self) -> None:
+    def raise_failure(self) -> None:
+        """Raise what the handler has failed by, unless that has been done or is not wanted."""
         self._note_failure()
         if self.error is None or not self._raises:
             return
@@ -363,10 +366,10 @@ async def open_prepared(
             yield test
     except BaseException as exc:
         test._note_failure()
-        if test._raises and test.error not in (None, exc):
+        if test._raises and test.error not in (None, exc) and not isinstance(exc, trio.Cancelled):
             exc.add_note(f"The handler had failed: {test.error!r}")
         raise
-    test._raise_failure()
+    test.raise_failure()
 
 
 def _arrival_of(message: Message) -> Incoming:

@@ -48,6 +48,7 @@ class _Pipe:
         self._reading = _Side("received from")
         self._is_ended = False
         self._is_dropped = False
+        self._is_broken = False
 
     async def put(self, data: bytes | bytearray | memoryview) -> None:
         with self._writing.alone():
@@ -76,7 +77,7 @@ class _Pipe:
     def _check_writable(self) -> None:
         if self._is_ended:
             raise trio.ClosedResourceError("the sending side has been closed")
-        if self._is_dropped:
+        if self._is_dropped or self._is_broken:
             raise trio.BrokenResourceError("the other end is gone")
 
     async def take(self, max_size: int | None) -> bytes:
@@ -84,10 +85,12 @@ class _Pipe:
             raise ValueError("max_bytes must be at least 1")
         with self._reading.alone():
             await trio.lowlevel.checkpoint()
-            while not (self._data or self._is_ended or self._is_dropped):
+            while not (self._data or self._is_ended or self._is_dropped or self._is_broken):
                 await self._waiting.park()
         if self._is_dropped:
             raise trio.ClosedResourceError("this end has been closed")
+        if self._is_broken:
+            raise trio.BrokenResourceError("the other end has reset the connection")
         size = len(self._data) if max_size is None else max_size
         taken = bytes(self._data[:size])
         del self._data[:size]
@@ -102,13 +105,18 @@ class _Pipe:
         self._is_dropped = True
         self._waiting.unpark_all()
 
+    def break_off(self) -> None:
+        self._is_broken = True
+        self._data.clear()
+        self._waiting.unpark_all()
+
 
 @final
 class MemoryStream(trio.abc.HalfCloseableStream):
     """One end of a connection in memory; made by :func:`open_memory_streams`.
 
-    Closing it ends what it sends in good order (there is no reset here); the other end can read what is under way, and
-    gets ``trio.BrokenResourceError`` for what it sends from then on.
+    Closing it ends what it sends in good order; the other end can read what is under way, and gets
+    ``trio.BrokenResourceError`` for what it sends from then on.
     """
 
     def __init__(self, receiving: _Pipe, sending: _Pipe) -> None:
@@ -135,6 +143,12 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._sending.end()
         self._receiving.drop()
         await trio.lowlevel.checkpoint()
+
+    def reset(self) -> None:
+        """Close it as a TCP reset does: what is under way is lost, and the other end gets ``BrokenResourceError``."""
+        self._sending.break_off()
+        self._sending.end()
+        self._receiving.drop()
 
 
 def open_memory_streams(buffer_size: int = BUFFER_SIZE) -> tuple[MemoryStream, MemoryStream]:

@@ -7,6 +7,8 @@ script may break every rule there is. The masking key is always the one of the R
 
 from __future__ import annotations
 
+import socket
+import ssl
 import struct
 from dataclasses import dataclass
 from types import TracebackType
@@ -14,6 +16,8 @@ from typing import final
 
 import trio
 import trio.testing
+
+from .memory_listener import MemoryStream
 
 __all__ = [
     "MASKING_KEY",
@@ -147,18 +151,63 @@ class Answer:
 class ScriptedPeer:
     """One end of a byte stream, with a script for its user instead of a protocol.
 
+    ::
+
+        async with await ScriptedPeer.connect(server.port) as peer:
+            await peer.open()
+            await peer.send(text("hello")[:3])  # half a frame
+            await peer.abort()
+
+    Every ``expect_*`` raises ``AssertionError`` saying what came instead. All that waits does so for as long as nothing
+    comes: put scripts under ``trio.fail_after``.
+
     Args:
         stream: connected to the server; closed by ``aclose`` or at the end of ``async with``.
         authority: what ``open`` sends as ``Host``.
-
-    Every ``expect_*`` raises ``AssertionError`` saying what came instead, and waits for as long as nothing comes: put
-    scripts under ``trio.fail_after``.
     """
 
     def __init__(self, stream: trio.abc.Stream, authority: str = "localhost") -> None:
-        self.stream = stream
-        self.authority = authority
+        self.stream: trio.abc.Stream = stream
+        self.authority: str = authority
         self._unread = bytearray()
+
+    @classmethod
+    async def connect(
+        cls,
+        port: int,
+        host: str = "127.0.0.1",
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str = "localhost",
+        receive_buffer_size: int | None = None,
+    ) -> ScriptedPeer:
+        """Connect to a server over TCP.
+
+        Args:
+            port: of the server.
+            host: its IPv4 address, or a name for it.
+            ssl_context: of a client, for TLS.
+            server_hostname: that its certificate must be for.
+            receive_buffer_size: bytes that the kernel takes for a peer that does not read; about the double of it, as
+                kernels count.
+
+        Raises:
+            OSError: nobody listens there.
+
+        Checkpoint: always. Cancelled: there is no connection.
+        """
+        sock = trio.socket.socket()
+        try:
+            if receive_buffer_size is not None:  # before connecting: the window is agreed on there
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_size)
+            await sock.connect((host, port))
+        except BaseException:
+            sock.close()
+            raise
+        stream: trio.abc.Stream = trio.SocketStream(sock)
+        if ssl_context is not None:
+            stream = trio.SSLStream(stream, ssl_context, server_hostname=server_hostname, https_compatible=True)
+        return cls(stream)
 
     async def __aenter__(self) -> ScriptedPeer:
         return self
@@ -181,15 +230,31 @@ class ScriptedPeer:
         for at in range(len(data)):
             await self.stream.send_all(data[at : at + 1])
 
+    async def flood(self, *data: bytes) -> None:
+        """Send the same again and again and read nothing, until the stream breaks or is closed: a peer that asks and
+        asks, and takes no answer.
+
+        Checkpoint: always. Cancelled: in the middle of a frame, most probably.
+        """
+        flood = b"".join(data)
+        try:
+            while True:
+                await self.stream.send_all(flood)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # what it is for
+
     async def send_eof(self) -> None:
         """End the sending side and keep reading, where the stream can."""
         assert isinstance(self.stream, trio.abc.HalfCloseableStream)
         await self.stream.send_eof()
 
     async def abort(self) -> None:
-        """Close the socket with a reset; only over a plain TCP stream."""
-        assert isinstance(self.stream, trio.SocketStream)
-        self.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, _RESET_ON_CLOSE)
+        """Close with a reset; only over a plain TCP stream, or in memory."""
+        if isinstance(self.stream, MemoryStream):
+            self.stream.reset()
+        else:
+            assert isinstance(self.stream, trio.SocketStream)
+            self.stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, _RESET_ON_CLOSE)
         await self.aclose()
 
     async def open(self, *extra: str, target: str = "/") -> Answer:
@@ -202,6 +267,18 @@ class ScriptedPeer:
         while len(self._unread) < size and await self._receive_more():
             pass
         return self._take(size)
+
+    async def receive_slowly(self, size: int, pause: float) -> bytes:
+        """Read ``size`` bytes at a time, ``pause`` seconds apart, until the stream ends; what came.
+
+        Raises:
+            trio.BrokenResourceError: it broke.
+        """
+        received = self._take(len(self._unread))
+        while data := await self.stream.receive_some(size):
+            received += data
+            await trio.sleep(pause)
+        return received
 
     async def receive_frame(self) -> tuple[int, bytes]:
         """Wait for a frame of a server: its first byte and its payload.

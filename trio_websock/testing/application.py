@@ -1,0 +1,161 @@
+"""An application function without a server: for an application's tests, in virtual time.
+
+In: an application function, or a handler, and options. Out: its responses, and a
+:class:`~trio_websock.testing.TestConnection` where it upgrades. Requests are checked as the server does; only bytes
+are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Unpack, final
+
+from ..connection import Connection
+from ..errors import UpgradeRefused
+from ..messages import Message
+from ..options import CONNECTION_NAMES, ConnectionKeywords, Options, check_names
+from ..request import HeaderInput, Headers, Request
+from ..response import Response
+from ..server.answers import refusal, serialize_response
+from ..server.ledger import Ledger
+from ..server.site import Application, FunctionSite, Wish, site_for
+from ..server.upgrading import Agreement, agree_on_upgrade
+from .connection import TestConnection, open_prepared
+from .memory_transport import MemoryTransport
+
+__all__ = ["TestApplication"]
+
+AUTHORITY = "localhost"
+CLIENT = ("127.0.0.1", 50000)
+HANDSHAKE = (
+    ("Upgrade", "websocket"),
+    ("Connection", "Upgrade"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),  # RFC 6455 §1.3
+    ("Sec-WebSocket-Version", "13"),
+)
+
+
+@final
+class TestApplication:
+    """An application under test, as its clients see it.
+
+    ::
+
+        app = TestApplication(application)
+        assert (await app.request("/")).status == 200
+        async with app.open("/chat?room=trio") as peer:
+            await peer.send("hello")
+
+    Where a server would answer 500 and log the exception, the exception is raised here.
+
+    Args:
+        handler_or_app: as for ``serve``.
+        options: of all connections, as for ``serve``.
+
+    Raises:
+        TypeError: as ``serve``.
+        OptionError: as ``serve``.
+    """
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+    def __init__(self, handler_or_app: object | Application, **options: Unpack[ConnectionKeywords]) -> None:
+        check_names(options, CONNECTION_NAMES)
+        self._site = site_for(handler_or_app, Options(**options), Ledger())
+
+    async def request(
+        self, target: str = "/", *, method: str = "GET", headers: HeaderInput = (), body: bytes = b""
+    ) -> Response:
+        """Send a request and return the response; 426 where only a WebSocket is served.
+
+        Args:
+            target: path and query, percent-encoded.
+            method: as sent.
+            headers: beside ``Host``, which may be among them.
+            body: whole.
+
+        Raises:
+            LocalError: the response cannot be sent.
+
+        What the application function raises comes out as it is, but ``UpgradeRefused``, which is a response.
+
+        Checkpoint: not for certain. Cancelled: the application function is.
+        """
+        answer = await self._answer(_request(method, target, headers, body))
+        if isinstance(answer, Agreement):
+            raise ValueError("this is the request of a WebSocket: use open()")
+        return answer
+
+    @asynccontextmanager
+    async def open(
+        self,
+        target: str = "/",
+        *,
+        headers: HeaderInput = (),
+        origin: str | None = None,
+        subprotocols: Iterable[str] = (),
+        first: Iterable[Message] = (),
+        answers_close: bool = True,
+        raise_handler_errors: bool = True,
+    ) -> AsyncIterator[TestConnection[Any, Any]]:
+        """Send the request of a WebSocket and be its peer, until the end of the block.
+
+        Args:
+            target: path and query, percent-encoded.
+            headers: beside those of the handshake.
+            origin: the site whose script asks.
+            subprotocols: offered, most wanted first.
+            first: see :func:`open_test_connection`.
+            answers_close: see :func:`open_test_connection`.
+            raise_handler_errors: see :func:`open_test_connection`.
+
+        Raises:
+            UpgradeRefused: the answer is a response instead: its status, its body as ``reason``, its headers.
+            LocalError: the answer cannot be sent.
+
+        What the application function raises comes out as it is.
+
+        Cancelled: the connection is too; ``terminate`` runs.
+        """
+        offered = ", ".join(subprotocols)
+        extra = [("Origin", origin)] if origin is not None else []
+        extra += [("Sec-WebSocket-Protocol", offered)] if offered else []
+        request = _request("GET", target, (*HANDSHAKE, *extra, *Headers(headers).pairs()))
+        answer = await self._answer(request)
+        if isinstance(answer, Response):
+            raise _refused(answer)
+        wish = answer.wish
+        transport = MemoryTransport(subprotocol=answer.subprotocol, answers_close=answers_close)
+        connection = Connection(transport, wish.options, request)
+        async with open_prepared(wish.handler, wish.args, connection, transport, first, raise_handler_errors) as peer:
+            peer.headers = Headers(wish.headers)
+            yield peer
+
+    async def _answer(self, request: Request) -> Response | Agreement:
+        try:
+            answer = await self._ask(request)
+            if isinstance(answer, Wish):
+                return agree_on_upgrade(request, answer)
+        except UpgradeRefused as exc:
+            return refusal(exc.status, exc.reason, exc.headers)
+        serialize_response(answer)  # raises if it cannot be
+        return answer
+
+    async def _ask(self, request: Request) -> Response | Wish:
+        # Past the place where a site makes a 500 of every exception: a test wants to see it.
+        site = self._site
+        return await (site._ask(request) if isinstance(site, FunctionSite) else site.answer(request))
+
+
+def _request(method: str, target: str, headers: HeaderInput, body: bytes = b"") -> Request:
+    given = Headers(headers)
+    host = () if "host" in given else (("Host", AUTHORITY),)
+    return Request(method, target, Headers((*host, *given.pairs())), body=body, client=CLIENT)
+
+
+def _refused(response: Response) -> UpgradeRefused:
+    body = response.body if isinstance(response.body, str) else bytes(response.body).decode("utf-8", "replace")
+    status = max(response.status, 400)
+    what = body.strip() if status == response.status else f"answered {response.status}: {body.strip()}"
+    return UpgradeRefused(status, what, dict(Headers(response.headers).pairs()))
