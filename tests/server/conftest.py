@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +15,10 @@ import trio
 import trio.testing
 
 from trio_websock import Server, serve
+
+sys.path.append(str(Path(__file__).parent))  # tests are no package
+
+applications = importlib.import_module("applications")
 
 Start = Callable[..., Awaitable[Server]]
 
@@ -28,6 +35,16 @@ async def start(nursery: trio.Nursery) -> Start:
         return server
 
     return start_server
+
+
+@pytest.fixture
+def begin(start: Start) -> Start:
+    """The same beside an ASGI application; the handler is an echo."""
+
+    async def begin_server(application: Any, **options: Any) -> Server:
+        return await start(applications.Echo, http=application, **options)
+
+    return begin_server
 
 
 @pytest.fixture
