@@ -85,10 +85,12 @@ async def hang_up(server):
 
 
 async def never(server):
-    """Open, and say nothing."""
+    """Open, and say nothing until the client closes."""
     await server.open()
-    server.close = await server.receive_frame()
-    await server.send_frame(*server.close)
+    frame = await server.receive_frame()
+    while frame[0] != CLOSE:
+        frame = await server.receive_frame()
+    await server.send_frame(*frame)
     await server.stream.aclose()
 
 
@@ -396,7 +398,7 @@ async def test_what_a_connection_has_not_handled_is_the_next_one_s_in_order_and_
         await server.stream.aclose()
 
     noted, opener = [], start_servers(drop_after_one, drop_after_one, never)
-    options = {"mailbox_size": 3, "cancel_on_disconnect": True}
+    options = {"mailbox_size": 3, "cancel_on_disconnect": True, "ping_interval": None}
     client = await Running(nursery).start(Slow, noted, stream=opener, reconnect=steady(), **options)
     for item in range(20):
         await client.mailbox.send(item)
