@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import queue
 import signal
 import ssl
 import subprocess
 import sys
+import threading
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 import trustme
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
 import trio_websock
 from trio_websock import NORMAL, Ok, Ping, Push, Response, Stop, serve, upgrade
+from trio_websock.command import connect as command
 
 ROOT = Path(trio_websock.__file__).parent.parent
 PATIENCE = 30  # seconds until a test gives up; a fail-safe, never part of a verdict
@@ -223,6 +230,121 @@ async def test_the_environment_s_proxy_may_be_passed_by(url):
     assert (await connect(url, "--no-proxy", "-m", "a", "--count", "1", ws_proxy="http://127.0.0.1:1", no_proxy=""))[
         0
     ] == 0
+
+
+# The same in this process, where it can be given streams of its own
+
+
+@pytest.fixture
+def port(tmp_path):
+    """A server in a thread."""
+    started, ended = queue.Queue(), threading.Event()
+
+    async def run():
+        async with trio.open_nursery() as nursery:
+            started.put((await nursery.start(partial(serve, app, port=0))).port)
+            await trio.to_thread.run_sync(ended.wait)
+            nursery.cancel_scope.cancel()
+
+    thread = threading.Thread(target=trio.run, args=(run,))
+    thread.start()
+    yield started.get()
+    ended.set()
+    thread.join()
+
+
+@pytest.fixture
+def stdin(monkeypatch):
+    """Write what is read as the standard input; it ends there."""
+
+    def fill(data):
+        reader, writer = os.pipe()
+        os.write(writer, data)
+        os.close(writer)
+        monkeypatch.setattr(command, "STDIN", reader)
+
+    return fill
+
+
+@pytest.mark.parametrize(
+    ("data", "words", "out"),
+    [
+        (b"a\nb", ["--count", "2"], "a\nb\n"),
+        (b"\xff\n", ["--count", "1", "--binary"], "ff\n"),
+        (b"unread", ["-m", "x", "--count", "1"], "x\n"),
+    ],
+)
+def test_the_input_is_sent(port, stdin, capfd, data, words, out):
+    stdin(data)
+    assert command.connect_main([f"ws://127.0.0.1:{port}", "--no-proxy", *words]) == 0
+    assert capfd.readouterr() == (out, "")
+
+
+def test_json_is_written(port, stdin, capfd):
+    stdin(b"")
+    assert command.connect_main([f"ws://127.0.0.1:{port}", "--no-proxy", "--json", "--wait", "0"]) == 0
+    assert [json.loads(line)["event"] for line in capfd.readouterr().out.splitlines()] == ["open", "close"]
+
+
+@pytest.fixture
+def at_terminal(monkeypatch):
+    monkeypatch.setattr(os, "isatty", lambda fd: True)
+
+
+def test_at_a_terminal_lines_are_edited(port, at_terminal, capfd):
+    with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
+        keys.send_text("hello\r/close 4000\r")
+        assert command.connect_main([f"ws://127.0.0.1:{port}", "--no-proxy"]) == 0
+    assert capfd.readouterr().out.splitlines()[-1] == "* closed with 4000"
+
+
+def test_at_a_terminal_without_the_editor_lines_are_read(port, at_terminal, stdin, capfd, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    stdin(b"/close 4000\n")
+    assert command.connect_main([f"ws://127.0.0.1:{port}", "--no-proxy"]) == 0
+    hint, _, *_, end = capfd.readouterr().out.splitlines()
+    assert "pip install 'trio-websock[cli]'" in hint
+    assert end == "* closed with 4000"
+
+
+@pytest.mark.parametrize(("is_open", "status"), [(True, 0), (False, 141)])
+def test_an_output_that_nobody_reads_is_a_status(port, is_open, status, monkeypatch):
+    reader, writer = os.pipe()
+    monkeypatch.setattr(command, "STDOUT", writer)
+    if not is_open:
+        os.close(reader)
+    assert command.connect_main([f"ws://127.0.0.1:{port}", "--no-proxy", "-m", "a", "--wait", "0.1"]) == status
+
+
+def test_an_output_that_cannot_be_written_is_told(port, capfd, monkeypatch):
+    with open("/dev/full", "wb") as full:
+        monkeypatch.setattr(command, "STDOUT", full.fileno())
+        assert command.connect_main([f"ws://127.0.0.1:{port}", "--no-proxy", "-m", "a", "--count", "1"]) == 141
+    assert capfd.readouterr().err == "trio_websock: cannot write: No space left on device\n"
+
+
+def test_what_cannot_be_is_told(capfd, monkeypatch):
+    monkeypatch.setenv("ws_proxy", "ftp://p")
+    assert command.connect_main(["ws://h.invalid", "-m", "x"]) == 2
+    assert capfd.readouterr().err.startswith("trio_websock: proxy must be")
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), BaseExceptionGroup("", [KeyboardInterrupt()])])
+def test_an_interrupt_at_any_other_moment_is_the_same_status(failure, monkeypatch):
+    def interrupt(*args):
+        raise failure
+
+    monkeypatch.setattr(trio, "run", interrupt)
+    assert command.connect_main(["ws://h", "-m", "x"]) == 130
+
+
+def test_a_fault_of_ours_is_not_hidden(monkeypatch):
+    def fail(*args):
+        raise ExceptionGroup("", [ZeroDivisionError()])
+
+    monkeypatch.setattr(trio, "run", fail)
+    with pytest.raises(ExceptionGroup):
+        command.connect_main(["ws://h", "-m", "x"])
 
 
 # While it runs

@@ -5,6 +5,8 @@ How that looks on a terminal is told in e2e/test_terminal.py.
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import trio
 from prompt_toolkit.application import create_app_session
@@ -64,6 +66,17 @@ async def test_after_the_end_lines_are_shown_all_the_same(keys, capsys):
     await orders_of(editor)
     editor.put_nowait("* closed")
     assert capsys.readouterr().out == "* closed\n"
+
+
+async def test_a_line_that_comes_just_when_the_editor_has_ended_is_kept(keys, capsys):
+    editor = LineEditor()
+    keys.send_text("\x04")
+    await orders_of(editor)
+    editor._loop = asyncio.new_event_loop()
+    editor._loop.close()
+    editor.put_nowait("late")
+    editor._show()
+    assert capsys.readouterr().out == "late\n"
 
 
 async def test_it_ends_when_it_is_cancelled(keys):

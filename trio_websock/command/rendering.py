@@ -68,9 +68,8 @@ def remark(event: Event) -> str:
             return _ending(ending)
         case Failed(error):
             return _failure(error)
-        case Noted(text):
-            return text
-    return ""
+    assert isinstance(event, Noted)  # messages are shown otherwise
+    return event.text
 
 
 def _failure(error: ConnectFailed | HandshakeError) -> str:
