@@ -30,7 +30,7 @@ class WatchedHandler:
     """
 
     def __init__(self, handler: BoundHandler, options: Options) -> None:
-        self.__name__ = handler.name  # what logs and errors call it
+        self.__name__: str = handler.name  # what logs and errors call it
         self._handler = handler
         self._enforcer = Enforcer(handler.name, options.validate_utf8)
         self._callbacks: Callbacks | None = None
