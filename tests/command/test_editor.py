@@ -98,5 +98,17 @@ async def test_it_ends_even_if_it_is_cancelled_before_it_began(keys):
     assert scope.cancelled_caught
 
 
-async def test_it_makes_nobody_wait(keys):
+async def test_it_makes_nobody_wait_for_a_few_lines(keys):
     await LineEditor().wait_room()
+
+
+async def test_more_lines_than_can_be_shown_are_waited_for(keys, capsys, nursery):
+    editor = LineEditor()
+    nursery.start_soon(orders_of, editor)
+    for number in range(5_000):
+        editor.put_nowait(str(number))
+        await editor.wait_room()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        assert len(editor._unshown) <= 1001
+    nursery.cancel_scope.cancel()
+    keys.send_text("\x04")

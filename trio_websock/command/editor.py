@@ -30,6 +30,8 @@ from .rendering import printable
 
 __all__ = ["LineEditor"]
 
+MAX_UNSHOWN_LEN = 1000  # lines
+
 
 @final
 class LineEditor:
@@ -41,6 +43,7 @@ class LineEditor:
         self._typed, self._lines = trio.open_memory_channel[str](math.inf)
         self._token: trio.lowlevel.TrioToken | None = None
         self._unshown: deque[str] = deque()
+        self._shown = trio.lowlevel.ParkingLot()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_over = False
         self._lock = threading.Lock()  # of the two above
@@ -83,8 +86,9 @@ class LineEditor:
                 self._call(self._show_above)
 
     async def wait_room(self) -> None:
-        """Do not wait: a terminal is quick, and what it has not taken yet is kept."""
-        await trio.lowlevel.checkpoint_if_cancelled()
+        """Wait until what is unshown is shown, if that is much: a server may be quicker than a terminal."""
+        while len(self._unshown) > MAX_UNSHOWN_LEN:
+            await self._shown.park()
 
     def _call(self, function: Callable[[], object]) -> None:
         """Have the editor's thread call a function, if it is still there."""
@@ -130,3 +134,5 @@ class LineEditor:
         while self._unshown:
             sys.stdout.write(f"{self._unshown.popleft()}\n")
         sys.stdout.flush()
+        if self._token is not None:
+            self._token.run_sync_soon(self._shown.unpark_all, idempotent=True)
