@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import trio_websock
-from trio_websock import Deflate, Options, ServerOptions
+from trio_websock import ClientOptions, Deflate, Options, Reconnect, ServerOptions
 from trio_websock.testing import open_test_connection
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +35,17 @@ def python_blocks(path: Path) -> list[str]:
 def test_the_table_of_options_is_the_dataclass(heading: str, dataclass: type) -> None:
     table = ROW.findall(section("options.md", heading))
     assert table == [(field.name, repr(field.default)) for field in fields(dataclass)]
+
+
+def test_the_table_of_the_client_s_options_is_the_dataclass() -> None:
+    table = ROW.findall(section("client.md", "Connecting"))
+    assert table == [(field.name, repr(field.default)) for field in fields(ClientOptions)]
+
+
+def test_the_table_of_reconnect_is_the_dataclass() -> None:
+    table = ROW.findall(section("client.md", "Connecting again"))
+    # The codes are said in words.
+    assert table == [(field.name, repr(field.default)) for field in fields(Reconnect) if field.name != "codes"]
 
 
 @pytest.mark.parametrize("name", trio_websock.__all__)

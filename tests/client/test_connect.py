@@ -228,7 +228,7 @@ async def test_start_gives_the_client_once_it_is_connected(nursery, start_server
     client = await nursery.start(partial(connect, URL, Listener, [], stream=start_server(never)))
     assert client.connection.peer
     assert client.response.status == 101
-    assert client.connections == 1
+    assert client.connection_count == 1
     nursery.cancel_scope.cancel()
 
 

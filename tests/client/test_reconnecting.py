@@ -346,9 +346,9 @@ async def test_a_client_knows_its_connections(nursery, start_servers, autojump_c
     first = client.connection
     await first.wait_ended()
     await trio.testing.wait_all_tasks_blocked()
-    assert (client.connection, client.connections) == (None, 1)
+    assert (client.connection, client.connection_count) == (None, 1)
     second = await client.wait_connected()
-    assert (second is client.connection, second is first, client.connections) == (True, False, 2)
+    assert (second is client.connection, second is first, client.connection_count) == (True, False, 2)
     assert trio.current_time() == 6
     nursery.cancel_scope.cancel()
 
@@ -493,7 +493,7 @@ async def test_shutdown_is_not_followed_by_another_connection(nursery, start_ser
     client = await running.start(Listener, noted, stream=start_servers(never, never), reconnect=True)
     await client.shutdown()
     await running.ended.wait()
-    assert (running.reason, client.connections) == (Shutdown(), 1)
+    assert (running.reason, client.connection_count) == (Shutdown(), 1)
 
 
 async def test_a_handler_may_end_its_own_client(nursery, start_servers, autojump_clock):
@@ -525,5 +525,6 @@ async def test_attempts_are_logged(start_servers, caplog, autojump_clock):
     caplog.set_level("INFO", "trio_websock.client")
     opener = start_servers(hang_up, close_with(1001), close_with(1000))
     await connect(URL, Listener, [], stream=opener, reconnect=steady())
-    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "INFO", "INFO"]
+    assert "connected again, at attempt 1" in caplog.text
     assert "connecting again in 10.0 seconds, attempt 2: Remote(code=1001" in caplog.text

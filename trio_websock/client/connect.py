@@ -68,8 +68,8 @@ class Client:
         self._deadline = math.inf
         #: The server's answer to the newest handshake that it granted; ``None`` before the first.
         self.response: HandshakeResponse | None = None
-        #: Connections that there have been, this one included.
-        self.connections: int = 0
+        #: How many connections there have been, the present one included.
+        self.connection_count: int = 0
         #: What was sent into the mailbox and never given to ``handle_info``; complete once ``connect`` is over.
         self.unhandled: tuple[object, ...] = ()
 
@@ -157,6 +157,8 @@ class Client:
             opened = await self._dial()
             cause: _Cause
             if isinstance(opened, Opened):
+                if attempts:
+                    logger.info("connected again, at attempt %d", attempts)
                 cause, has_lasted = await self._live(opened, task_status)
                 attempts = 0 if has_lasted else attempts
             else:
@@ -183,9 +185,9 @@ class Client:
         connection = Connection(opened.transport, self._options, opened.request)
         begin = trio.current_time()
         self._connection, self.response = connection, opened.response
-        self.connections += 1
+        self.connection_count += 1
         self._tell_change()
-        if self.connections == 1:
+        if self.connection_count == 1:
             task_status.started(self)
         try:
             reason = await run_connection(connection, self._tenancy.bind(connection), self._args)
