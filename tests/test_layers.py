@@ -53,6 +53,9 @@ IMPURE = {"asyncio", "http", "selectors", "socket", "socketserver", "ssl", "subp
 EXCEPTIONS = {
     "options": {"trio", "socket", "ssl"},
     "hosts.trio_websocket": {"trio_websocket"},
+    "hosts.asgi": {"anyio"},
+    "hosts.asgi_exchange": {"anyio"},
+    "hosts.asgi_hop": {"anyio"},
     "client.tunnel": {"python_socks"},
     "command.editor": {"prompt_toolkit"},
     "testing.pytest_plugin": {"pytest"},

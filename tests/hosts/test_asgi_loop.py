@@ -1,0 +1,104 @@
+"""A Trio loop beside another."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+
+import pytest
+import trio
+
+from trio_websock import StateError
+from trio_websock.hosts.asgi_loop import TrioLoop, start_loop
+
+
+def test_tasks_run_in_a_thread_of_its_own() -> None:
+    loop, names = start_loop(), []
+
+    async def note() -> None:
+        names.append(threading.current_thread().name)
+        loop.end()
+
+    loop.start_soon(note)
+    loop.join()
+    assert names == ["trio_websock ASGI"]
+
+
+def test_whoever_watches_is_told_of_the_end() -> None:
+    loop, told = start_loop(), []
+    loop.watch(lambda: told.append("watching"))
+    unwanted = lambda: told.append("not watching any more")  # noqa: E731  # one object, to be found again
+    loop.watch(unwanted)
+    loop.unwatch(unwanted)
+    loop.end()
+    loop.join()
+    assert told == ["watching"]
+
+
+def test_what_comes_behind_the_end_is_dropped_or_refused() -> None:
+    loop = start_loop()
+    loop.end()
+    assert loop.is_over
+    loop.join()
+    loop.post(lambda: pytest.fail("called"))
+    loop.start_soon(trio.sleep_forever)
+    loop.end()
+    with pytest.raises(StateError):
+        loop.watch(lambda: None)
+
+
+def test_a_task_that_comes_too_late_for_the_nursery_is_dropped() -> None:
+    loop = start_loop()
+
+    def end_and_start() -> None:
+        loop.end()
+        trio.lowlevel.current_trio_token().run_sync_soon(lambda: loop.start_soon(trio.sleep_forever))
+
+    loop.post(end_and_start)
+    loop.join()
+
+
+def test_a_task_that_fails_ends_the_loop_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    loop, told = start_loop(), threading.Event()
+    loop.watch(told.set)
+
+    async def fail() -> None:
+        raise SystemExit(3)
+
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "trio_websock ASGI"]
+    loop.start_soon(fail)
+    thread.join()  # its last words come behind the end of the loop
+    assert told.is_set()
+    assert caplog.records[-1].levelno == logging.CRITICAL
+
+
+async def test_it_may_be_part_of_a_trio_loop_that_is_there_already() -> None:
+    loop, called = TrioLoop(), trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(loop.serve)
+        loop.post(called.set)
+        await called.wait()
+        loop.end()
+
+
+def test_the_end_of_the_process_is_its_end_as_well() -> None:
+    script = """
+import threading, trio
+from trio_websock.hosts.asgi_loop import start_loop
+loop = start_loop()
+started = threading.Event()
+
+async def linger():
+    try:
+        started.set()
+        await trio.sleep_forever()
+    finally:
+        print("ended")
+
+loop.start_soon(linger)
+started.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
+    assert (done.stdout, done.stderr) == ("ended\n", "")

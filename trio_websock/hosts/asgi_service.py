@@ -1,0 +1,278 @@
+"""Trio's side of the ASGI host: requests are answered and connections hosted, whatever loop the server runs in.
+
+In: scopes, each with an exchange of its events. Out: answers, and connections until their end. Knows neither the
+server's loop nor how events get here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias, cast, final
+
+import trio
+
+from ..behaviour.handler import BoundHandler, bind_handler, is_handler
+from ..connection import Connection
+from ..errors import ConnectionLost, OptionError, StateError, UpgradeRefused
+from ..nursery import run_connection
+from ..options import Options
+from ..protocol.upgrade import check_origin, check_upgrade_request, negotiate_subprotocol
+from ..request import Headers, Request
+from ..response import Response, Upgrade
+from .asgi_exchange import Exchange
+from .asgi_hop import Event
+from .asgi_request import Scope, accept_event, request_from, response_events
+from .asgi_transport import AsgiTransport
+
+__all__ = ["Application", "Service", "checked_options"]
+
+logger: logging.Logger = logging.getLogger("trio_websock.hosts")
+
+Application: TypeAlias = Callable[[Request], "Response | Upgrade | Awaitable[Response | Upgrade]"]
+
+# Seconds after which a client that was turned away may ask again, as our own server says it.
+_RETRY_AFTER = {"Retry-After": "5"}
+
+_NOT_TO_BE_HAD = ("compress", "max_frame_size", "max_empty_fragments", "validate_utf8", "ping_interval")
+
+
+def checked_options(options: Options) -> Options:
+    """Refuse what no ASGI application can do.
+
+    Raises:
+        OptionError: an option that ASGI has nothing for is not at its default.
+    """
+    for name in _NOT_TO_BE_HAD:
+        value = getattr(options, name)
+        if value != getattr(Options(), name):
+            raise OptionError(name, value, "its default: ASGI has nothing for it, it is the server's to set")
+    return options
+
+
+@final
+class Service:
+    """What is served, and to whom at the moment.
+
+    Args:
+        handler_or_app: a handler or an application function.
+        options: of every connection.
+        max_body_size: bytes of a plain request's body.
+
+    Raises:
+        TypeError: it is neither a complete handler nor callable.
+        OptionError: an option that ASGI has nothing for.
+    """
+
+    def __init__(self, handler_or_app: object, options: Options, max_body_size: int) -> None:
+        self._options = checked_options(options)
+        self._max_body_size = max_body_size
+        self._function: Application | None = None
+        if is_handler(handler_or_app):
+            bind_handler(handler_or_app)  # so that an incomplete one is told of now
+            self._function = lambda request: Upgrade(handler_or_app, request, {})
+        elif callable(handler_or_app):
+            self._function = handler_or_app
+        else:
+            raise TypeError(
+                f"{handler_or_app!r} is neither a handler (it has no init and no handle_in)"
+                " nor an application function (it cannot be called)"
+            )
+        self._scopes: set[trio.CancelScope] = set()
+        self._connections: set[Connection] = set()
+        self._vacant = trio.Event()
+        self._is_closing = False
+        self._restart = False
+        self._deadline = math.inf
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The WebSockets that are open now."""
+        return tuple(self._connections)
+
+    def open(self) -> None:
+        """Begin, perhaps again behind a shutdown."""
+        self._is_closing = False
+        self._deadline = math.inf
+
+    async def shutdown(self, restart: bool, grace: float) -> None:
+        """Say goodbye to everyone and wait until the last has gone, ``grace`` seconds at most."""
+        self._is_closing = True
+        self._restart = restart
+        self._deadline = min(self._deadline, trio.current_time() + grace)
+        for connection in self._connections:
+            connection.shutdown_nowait(restart=restart, deadline=self._deadline)
+        with trio.CancelScope(deadline=self._deadline):
+            await self._wait_vacant()
+            return
+        for scope in self._scopes:
+            scope.cancel()
+        await self._wait_vacant()
+
+    async def _wait_vacant(self) -> None:
+        while self._scopes:
+            self._vacant = trio.Event()
+            await self._vacant.wait()
+
+    async def serve(self, scope: Scope, exchange: Exchange) -> None:
+        """One scope from its first event to its end; raises no ``Exception``.
+
+        Checkpoint: always. Cancelled: an open connection ends as :func:`run_connection` says.
+        """
+        self._scopes.add(exchange.scope)
+        try:
+            with exchange.scope:
+                await self._serve(scope, exchange)
+        except ConnectionLost as exc:
+            logger.debug("the client of %s left before it was answered: %s", scope.get("path"), exc)
+        except Exception:  # a fault of ours; but nothing that one client brings about may end the others
+            logger.exception("unexpected failure at %s", scope.get("path"))
+            exchange.abort()
+        finally:
+            exchange.end()
+            self._scopes.discard(exchange.scope)
+            if not self._scopes:
+                self._vacant.set()
+
+    async def _serve(self, scope: Scope, exchange: Exchange) -> None:
+        if scope["type"] == "http":
+            answer = await self._answer_plain(scope, exchange)
+        else:
+            answer = await self._answer_upgrade(scope, exchange)
+        if answer is not None:
+            await self._send(exchange, self._events_of(scope, answer))
+
+    # Plain requests.
+
+    async def _answer_plain(self, scope: Scope, exchange: Exchange) -> Response | None:
+        body = await self._receive_body(exchange)
+        if body is None:
+            return None
+        if len(body) > self._max_body_size:
+            return _refusal(413, f"expected a body of at most {self._max_body_size} bytes")
+        request = request_from(scope, body)
+        answer = await self._ask(request)
+        if isinstance(answer, Response):
+            return answer
+        try:
+            check_upgrade_request(request)
+        except UpgradeRefused as exc:
+            return _refusal(exc.status, exc.reason, exc.headers)
+        return _refusal(501, "the server in front of this application does not speak WebSocket")
+
+    async def _receive_body(self, exchange: Exchange) -> bytes | None:
+        """The whole body, or more of it than is allowed; ``None`` if the client has left."""
+        parts: list[bytes] = []
+        size = 0
+        while size <= self._max_body_size:
+            event = await _next_event(exchange)
+            if event["type"] != "http.request":
+                return None
+            parts.append(event.get("body", b""))
+            size += len(parts[-1])
+            if not event.get("more_body", False):
+                break
+        return b"".join(parts)
+
+    # WebSockets.
+
+    async def _answer_upgrade(self, scope: Scope, exchange: Exchange) -> Response | None:
+        """Host a connection; the response instead, if there is to be none."""
+        if (await _next_event(exchange))["type"] != "websocket.connect":
+            return None
+        request = request_from(scope)
+        wish = await self._ask(request)
+        if isinstance(wish, Response):
+            return wish
+        try:
+            handler = bind_handler(wish.handler)
+            options = checked_options(self._options.merged(wish.keywords))
+            check_origin(request, options.origins)
+            subprotocol = _choose_subprotocol(request, wish, options)
+            accept = accept_event(subprotocol, Headers(wish.headers).pairs())
+        except UpgradeRefused as exc:
+            return _refusal(exc.status, exc.reason, exc.headers)
+        except Exception:  # of what the application wants, or of its ``origins`` function
+            return _failure(request)
+        if self._is_closing:
+            return _refusal(503, "the server is shutting down", _RETRY_AFTER)
+        await self._host(request, exchange, accept, handler, options, wish.args)
+        return None
+
+    async def _host(
+        self, request: Request, exchange: Exchange, accept: Event, handler: BoundHandler, options: Options, args: object
+    ) -> None:
+        await self._send(exchange, [accept])
+        peer = "an unknown peer" if request.client is None else "{}:{}".format(*request.client)
+        transport = AsgiTransport(exchange, options.max_message_size, accept["subprotocol"], peer)
+        connection = Connection(transport, options, request)
+        self._connections.add(connection)
+        try:
+            if self._is_closing:
+                connection.shutdown_nowait(restart=self._restart, deadline=self._deadline)
+            await run_connection(connection, handler, args)
+        finally:
+            self._connections.discard(connection)
+
+    # Either.
+
+    async def _ask(self, request: Request) -> Response | Upgrade:
+        assert self._function is not None
+        # The one place where an exception of the application function stops: the client learns nothing of it.
+        try:
+            result = self._function(request)
+            if inspect.isawaitable(result):
+                result = await result
+            if isinstance(result, (Response, Upgrade)):
+                return result
+            raise TypeError(f"the application function returned {result!r}: expected a Response or upgrade(...)")
+        except UpgradeRefused as exc:
+            return _refusal(exc.status, exc.reason, exc.headers)
+        except (Exception, trio.Cancelled) as exc:
+            # A Cancelled that nobody above us asked for is from a scope the function opened and let escape.
+            if isinstance(exc, trio.Cancelled) and trio.current_effective_deadline() == -math.inf:
+                raise
+            return _failure(request)
+
+    def _events_of(self, scope: Scope, response: Response) -> list[Event]:
+        try:
+            return response_events(scope, response)
+        except StateError:
+            return response_events(scope, _failure(request_from(scope)))
+
+    async def _send(self, exchange: Exchange, events: list[Event]) -> None:
+        """Send what answers a request, of which the client has to take something in time."""
+        for event in events:
+            exchange.send_nowait(event)
+        with trio.move_on_after(self._options.write_timeout) as patience:
+            await exchange.wait_sent()
+        if patience.cancelled_caught:
+            exchange.abort()
+            raise ConnectionLost("it took nothing of the answer in time")
+
+
+async def _next_event(exchange: Exchange) -> Event:
+    await exchange.wait_event()
+    return exchange.pop()
+
+
+def _choose_subprotocol(request: Request, wish: Upgrade, options: Options) -> str | None:
+    chosen = wish.subprotocol
+    if chosen is None:
+        return negotiate_subprotocol(request, options.subprotocols, options.require_subprotocol)
+    if chosen not in request.subprotocols:  # RFC 6455 §4.1: the client would fail the connection
+        raise StateError(f"the application chose subprotocol {chosen!r}; offered were {request.subprotocols}")
+    return chosen
+
+
+def _refusal(status: int, reason: str, headers: object = ()) -> Response:
+    """A plain-text answer that says what is wrong."""
+    return Response(status, reason + "\n", cast("dict[str, str]", headers))
+
+
+def _failure(request: Request) -> Response:
+    """The answer to a fault of the application, which is logged here; from an ``except`` block."""
+    logger.exception("the application failed at %s %s", request.method, request.target)
+    return _refusal(500, "Internal Server Error")
