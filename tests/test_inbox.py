@@ -73,7 +73,7 @@ async def test_reader_waits_until_every_arrival_has_been_taken(nursery):
 async def test_mailbox_task_waits_while_its_items_fill_the_inbox(nursery):
     inbox = make_inbox(infos=1)
     inbox.put_info(1)
-    assert not inbox.has_info_room
+    assert inbox.info_room == 0
     nursery.start_soon(inbox.wait_info_room)
     await wait_all_tasks_blocked()
     assert nursery.child_tasks

@@ -40,6 +40,20 @@ async def test_items_come_in_the_order_they_were_sent(autojump_clock):
         assert peer.received() == ["a", "b", "c"]
 
 
+async def test_handler_that_sends_to_itself_on_and_on_leaves_others_their_turns(autojump_clock):
+    class Counting(Told):
+        def handle_info(self, info, state):
+            if info < 1000:
+                current_connection().mailbox.send_nowait(info + 1)
+            return Push(str(info), state)
+
+    async with open_test_connection(Counting) as peer:
+        peer.connection.mailbox.send_nowait(1)
+        for _ in range(10):
+            await trio.lowlevel.checkpoint()
+        assert 1 < len(peer.received()) < 100
+
+
 async def test_items_sent_before_a_frame_arrived_are_handled_before_it(autojump_clock):
     async with open_test_connection(Told, timeout=math.inf) as peer:
         await peer.post(100)

@@ -104,6 +104,12 @@ class Inbox:
         self._infos += 1
         self.notify()
 
+    def put_infos(self, items: Sequence[object]) -> None:
+        """Queue several of them, as one."""
+        self._queue.extend(map(Info, items))
+        self._infos += len(items)
+        self.notify()
+
     def interrupt(self, reason: Reason) -> None:
         """Have the loop end before the next item; the first reason counts."""
         if self.interruption is None:
@@ -168,11 +174,11 @@ class Inbox:
             self.reading_since = trio.current_time()
 
     @property
-    def has_info_room(self) -> bool:
-        """Whether the mailbox task may put another item."""
-        return self._infos < self._max_infos
+    def info_room(self) -> int:
+        """Items that the mailbox task may still put; none or less: it has to wait."""
+        return self._max_infos - self._infos
 
     async def wait_info_room(self) -> None:
         """Park the mailbox task while too many of its items wait. Checkpoint: if there is no room."""
-        while not self.has_info_room:
+        while self.info_room <= 0:
             await self._mailbox.park()

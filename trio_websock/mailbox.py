@@ -86,9 +86,16 @@ def move_sent(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
 
 
 def _move_waiting(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
-    """Move at once what was sent together, lest frames that arrive next overtake it."""
-    while inbox.has_info_room:
-        try:
-            inbox.put_info(receiver.receive_nowait())
-        except (trio.WouldBlock, trio.EndOfChannel):
-            return
+    """Move at once what was sent together, lest frames that arrive next overtake it.
+
+    It is all moved before any of it is handled: what a callback sends to its own mailbox waits for another turn, or it
+    could go on for ever without one.
+    """
+    items: list[object] = []
+    try:
+        while len(items) < inbox.info_room:
+            items.append(receiver.receive_nowait())
+    except (trio.WouldBlock, trio.EndOfChannel):
+        pass
+    if items:
+        inbox.put_infos(items)
