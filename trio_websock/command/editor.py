@@ -44,6 +44,7 @@ class LineEditor:
         self._token: trio.lowlevel.TrioToken | None = None
         self._unshown: deque[str] = deque()
         self._shown = trio.lowlevel.ParkingLot()
+        self._is_showing = False  # somebody is about to show what is unshown: once is enough
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_over = False
         self._lock = threading.Lock()  # of the two above
@@ -82,7 +83,8 @@ class LineEditor:
         with self._lock:
             if self._loop is None:
                 self._show()
-            else:
+            elif not self._is_showing:
+                self._is_showing = True
                 self._call(self._show_above)
 
     async def wait_room(self) -> None:
@@ -117,7 +119,9 @@ class LineEditor:
     def _accept(self, buffer: Buffer) -> bool:
         """Take what was typed out of the line; whether it stays in it."""
         self._unshown.append(printable(f"> {buffer.text}"))
-        self._show_above()
+        if not self._is_showing:
+            self._is_showing = True
+            self._show_above()
         assert self._token is not None
         self._token.run_sync_soon(self._typed.send_nowait, buffer.text)
         return False
@@ -127,10 +131,10 @@ class LineEditor:
             self._session.app.exit(exception=EOFError())
 
     def _show_above(self) -> None:
-        if self._unshown:
-            run_in_terminal(self._show)
+        run_in_terminal(self._show)
 
     def _show(self) -> None:
+        self._is_showing = False
         while self._unshown:
             sys.stdout.write(f"{self._unshown.popleft()}\n")
         sys.stdout.flush()
