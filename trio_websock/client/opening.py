@@ -12,6 +12,7 @@ from typing import Unpack
 
 import trio
 
+from ..codes import CloseCode
 from .dialing import open_transport
 from .options import ClientKeywords, split_client_keywords
 from .websocket import WebSocket
@@ -52,11 +53,23 @@ async def open_websocket(url: str, **options: Unpack[ClientKeywords]) -> AsyncIt
                 yield websocket
             except BaseException as exc:
                 failure = exc
-            failure = await websocket._leave(failure)
+            failure = await _leave(websocket, failure)
     except BaseExceptionGroup as group:
         failure = _unwrapped(group, failure)
     if failure is not None:
         raise failure
+
+
+async def _leave(websocket: WebSocket, failure: BaseException | None) -> BaseException | None:
+    """End with the block: in good order if there is time. Returns what has to be raised."""
+    try:
+        if failure is None or isinstance(failure, Exception):
+            await websocket.close(CloseCode.NORMAL_CLOSURE if failure is None else CloseCode.INTERNAL_ERROR)
+    except trio.Cancelled as exc:
+        failure = failure or exc
+    finally:
+        await websocket._let_go()
+    return failure
 
 
 def _unwrapped(group: BaseExceptionGroup[BaseException], failure: BaseException | None) -> BaseException:

@@ -56,6 +56,7 @@ class WebSocket:
     __slots__ = (
         "_connection",
         "_ending",
+        "_has_ended",
         "_idle",
         "_inbox",
         "_is_drained",
@@ -89,6 +90,7 @@ class WebSocket:
         self._pings = SentPings()
         self._is_receiving = False
         self._is_drained = False
+        self._has_ended = False
 
     # What is known.
 
@@ -136,23 +138,21 @@ class WebSocket:
         """
         if self._is_receiving:
             raise trio.BusyResourceError("another task is receiving from this WebSocket")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        self._is_receiving = True
-        try:
-            return await self._next_message()
-        finally:
-            self._is_receiving = False
-
-    async def _next_message(self) -> str | bytes:
         inbox = self._inbox
-        while not self._is_drained:
-            while not inbox:
-                await inbox.wait_item()
-            if inbox.interruption is None:
-                item = inbox.pop()
-                if type(item) is str or type(item) is bytes:
-                    return item
-            self._is_drained = True
+        if inbox or self._is_drained:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        else:
+            self._is_receiving = True
+            try:
+                while not inbox:
+                    await inbox.wait_item()
+            finally:
+                self._is_receiving = False
+        if inbox.interruption is None and not self._is_drained:
+            item = inbox.pop()
+            if type(item) is str or type(item) is bytes:
+                return item
+        self._is_drained = True  # the last item is no message
         assert self._ending is not None
         raise self._ending.error()
 
@@ -208,7 +208,7 @@ class WebSocket:
         nursery = self._check_open()
         self._transport.send_nowait(outgoing)
         if not self._writer.flush(nursery):
-            await self._outlet.wait_flushed(self._check_started())
+            await self._outlet.wait_flushed(nursery)
             self._check_open()
 
     def _check_open(self) -> trio.Nursery:
@@ -325,20 +325,27 @@ class WebSocket:
 
     async def _read_while_heard(self) -> bool:
         """Read until the end, or until nothing has come for too long; whether it is the end."""
+        inbox = self._inbox
         with self._idle.open_scope():
-            while True:
-                if not self._inbox.room and self._ending is None:
+            while not self._has_ended:
+                if not inbox.room and self._ending is None:
                     self._idle.pause()
-                    await self._inbox.wait_room()
-                if self._ending is None:
-                    self._idle.resume()
-                else:
-                    self._idle.pause()  # the watchdog has taken over
-                batch = await self._transport.receive(max(self._inbox.room, 1))
-                self._idle.touch()
-                if not self._admit(batch):
-                    return True
-        return False
+                    await inbox.wait_room()
+                await self._transport.receive_each(self._expect(), self._take)
+        return self._has_ended
+
+    def _expect(self) -> int:
+        """How many arrivals there is room for; the clock runs while we wait for them."""
+        if self._ending is None:
+            self._idle.resume()
+            return self._inbox.room
+        self._idle.pause()  # the watchdog has taken over
+        return max(self._inbox.room, 1)
+
+    def _take(self, batch: list[Arrival]) -> int:
+        self._idle.touch()
+        self._has_ended = not self._admit(batch)
+        return 0 if self._has_ended else self._expect()
 
     def _admit(self, batch: list[Arrival]) -> bool:
         """Hand on what has arrived; whether more may come."""
@@ -346,14 +353,16 @@ class WebSocket:
             self._writer.flush(self._check_started())  # the pongs
         if not batch:
             return True
+        last = batch[-1]
+        if len(batch) == 1 and (type(last) is str or type(last) is bytes):
+            self._inbox.put_arrivals(batch)  # as nearly every batch is
+            return True
         if self._keepalive is not None:
             self._keepalive.notice(batch)
         if self._pings:
             self._pings.notice(batch)
-        last = batch[-1]
-        is_end = isinstance(last, (Remote, Error))
-        if is_end:
-            self._end(*ending_for(last))  # type: ignore[arg-type]  # narrowed above
+        if is_end := isinstance(last, (Remote, Error)):
+            self._end(*ending_for(last))
         self._inbox.put_arrivals([arrival for arrival in batch if type(arrival) not in (Ping, Pong)])
         return not is_end
 
@@ -375,17 +384,6 @@ class WebSocket:
             who = (self._connection, self._transport, self._writer, self._notice_silence)
             self._keepalive = Keepalive(*who, interval=interval, timeout=timeout)
             nursery.start_soon(self._keepalive.run)
-
-    async def _leave(self, failure: BaseException | None) -> BaseException | None:
-        """End with the block: in good order if there is time. Returns what has to be raised."""
-        try:
-            if failure is None or isinstance(failure, Exception):
-                await self.close(CloseCode.NORMAL_CLOSURE if failure is None else CloseCode.INTERNAL_ERROR)
-        except trio.Cancelled as exc:
-            failure = failure or exc
-        finally:
-            await self._let_go()
-        return failure
 
     async def _let_go(self) -> None:
         """Close at once, waiting for nobody; the close frame goes if the socket takes it."""
