@@ -1,4 +1,4 @@
-"""What the tests of a client that connects again share: servers that leave in every way, and a handler that notes it."""
+"""What the tests of a client that connects again share: servers that leave in all ways, and a handler that notes it."""
 
 from __future__ import annotations
 
