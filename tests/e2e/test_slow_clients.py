@@ -5,9 +5,8 @@ Whether a peer has stopped is told by what no longer moves, never by how long so
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
@@ -75,20 +74,16 @@ class Place:
 
     async def open(self) -> tuple[ScriptedPeer, Connection]:
         """A client with a small receive buffer, and the server's side of it."""
-        sock = trio.socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-        await sock.connect(("127.0.0.1", self.server.port))
-        stream: trio.abc.Stream = trio.SocketStream(sock)
-        if self._client_context is not None:
-            stream = trio.SSLStream(stream, self._client_context, server_hostname="localhost", https_compatible=True)
-        peer = await self._stack.enter_async_context(ScriptedPeer(stream, "localhost"))
+        context, size = self._client_context, 16 * 1024
+        connecting = ScriptedPeer.connect(self.server.port, ssl_context=context, receive_buffer_size=size)
+        peer = await self._stack.enter_async_context(await connecting)
         await peer.open()
         return peer, self.server.connections[-1]
 
     async def open_stuck(self, message: str) -> Connection:
         """A client that asks for one echo after the other and reads none of them."""
         peer, connection = await self.open()
-        self._nursery.start_soon(flood, peer, message)
+        self._nursery.start_soon(peer.flood, burst(message))
         await wait_stuck(connection)
         return connection
 
@@ -99,11 +94,9 @@ async def place(nursery: trio.Nursery) -> AsyncIterator[Place]:
         yield Place(stack, nursery)
 
 
-async def flood(peer: ScriptedPeer, message: str) -> None:
-    data = text(message) * (10_000 // len(message) + 1)
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        while True:
-            await peer.send(data)
+def burst(message: str) -> bytes:
+    """Enough of one message to fill what is between a peer and its server in a few writes."""
+    return text(message) * (10_000 // len(message) + 1)
 
 
 async def read_on(peer: ScriptedPeer) -> None:
@@ -150,7 +143,7 @@ async def test_what_waits_for_a_peer_is_bounded_whatever_it_asks_for(place: Plac
         await place.serve(write_timeout=1000)
         peer, connection = await place.open()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(flood, peer, "x" * size)
+            nursery.start_soon(peer.flood, burst("x" * size))
             await wait_stuck(connection, sizes.append)
             nursery.cancel_scope.cancel()
     assert 0 < max(sizes) <= MAX_UNSENT_SIZE + size + HEADS_SIZE
@@ -166,7 +159,7 @@ async def test_a_peer_that_does_not_read_is_reset_after_write_timeout_and_alone(
         start = trio.current_time()
         peer, connection = await place.open()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(flood, peer, "x" * 10_000)
+            nursery.start_soon(peer.flood, burst("x" * 10_000))
             reason = await connection.wait_ended()
         assert isinstance(reason, Error)
         assert isinstance(reason.cause, WriteTimeout)
@@ -204,7 +197,7 @@ async def test_a_peer_that_leaves_with_output_unread_ends_without_waiting(place:
         await place.serve(write_timeout=1000)
         peer, connection = await place.open()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(flood, peer, "x" * 10_000)
+            nursery.start_soon(peer.flood, burst("x" * 10_000))
             await wait_stuck(connection)
             await peer.aclose()
             reason = await connection.wait_ended()
