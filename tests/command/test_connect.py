@@ -316,6 +316,7 @@ def test_an_output_that_nobody_reads_is_a_status(port, is_open, status, monkeypa
     assert command.connect_main([f"ws://127.0.0.1:{port}", "--no-proxy", "-m", "a", "--wait", "0.1"]) == status
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 def test_an_output_that_cannot_be_written_is_told(port, capfd, monkeypatch):
     with open("/dev/full", "wb") as full:
         monkeypatch.setattr(command, "STDOUT", full.fileno())
