@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -37,14 +36,8 @@ class Flooded:
 
     async def connect(self) -> ScriptedPeer:
         """A client that stays until the end of the test; with small buffers, as the kernel's are not our memory."""
-        sock = trio.socket.socket()
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-        try:
-            await sock.connect(("127.0.0.1", self.port))
-        except OSError:
-            sock.close()
-            raise
-        return await self._stack.enter_async_context(ScriptedPeer(trio.SocketStream(sock), "127.0.0.1"))
+        peer = await ScriptedPeer.connect(self.port, receive_buffer_size=16 * 1024)
+        return await self._stack.enter_async_context(peer)
 
     async def open(self, target: str, *headers: str) -> ScriptedPeer:
         peer = await self.connect()
