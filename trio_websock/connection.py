@@ -16,7 +16,7 @@ from .behaviour.reasons import Reason, Shutdown
 from .errors import StateError
 from .inbox import Inbox
 from .lifetime import Lifetime
-from .mailbox import open_mailbox
+from .mailbox import Mailbox
 from .options import Options
 from .request import Request
 from .transport import Transport
@@ -59,7 +59,7 @@ class Connection:
         self._transport = transport
         self._options = options
         self._inbox = Inbox(options.read_ahead_messages, options.read_ahead_size, options.mailbox_size)
-        self._mailbox = open_mailbox(options.mailbox_size)
+        self._mailbox = Mailbox(options.mailbox_size, self._inbox)
         self._lifetime = Lifetime()
         self._nursery: trio.Nursery | None = None
         self._closing: trio.Event | None = None

@@ -39,6 +39,7 @@ class IdleClock:
         "_silent_since",
         "_slack",
         "_timeout",
+        "_was_opened",
         "_was_touched",
     )
 
@@ -46,6 +47,7 @@ class IdleClock:
         self._timeout = timeout
         self._slack = timeout * SLACK
         self._scope = trio.CancelScope()
+        self._was_opened = False
         self._silent_since = self._armed_for = -math.inf
         self._paused_at: float | None = None
         self._was_touched = True
@@ -53,8 +55,10 @@ class IdleClock:
 
     def open_scope(self) -> trio.CancelScope:
         """A scope for the reader to listen in, armed if the clock is running."""
-        self._scope = trio.CancelScope()
-        self._armed_for = -math.inf
+        if self._was_opened:
+            self._scope = trio.CancelScope()
+            self._armed_for = -math.inf
+        self._was_opened = True
         if not self._was_touched and self._paused_at is None:
             self._arm()
         return self._scope

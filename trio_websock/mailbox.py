@@ -8,29 +8,31 @@ receiving end.
 2. When the connection ends the receiving end closes, and senders get ``trio.BrokenResourceError``. What had been
    sent and not handled is kept, for whoever asks.
 3. When the application has closed every sending end, the connection lives on without a mailbox.
+4. Channel and task are there from the moment somebody asks for the sending end: a connection whose mailbox nobody
+   wants pays for neither.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
 
 import trio
 
 from .inbox import Inbox
 
-__all__ = ["Mailbox", "close_mailbox", "move_sent", "open_mailbox", "receive_mailbox", "wait_handed_over"]
+__all__ = ["Mailbox", "MailboxEnds", "close_mailbox", "open_mailbox"]
 
 
-class Mailbox(NamedTuple):
-    """Both ends of a connection's mailbox."""
+class MailboxEnds(NamedTuple):
+    """Both ends of a mailbox's channel."""
 
     sender: trio.MemorySendChannel[Any]
     receiver: trio.MemoryReceiveChannel[Any]
 
 
-def open_mailbox(size: int) -> Mailbox:
-    """A mailbox in which ``size`` items can wait."""
-    return Mailbox(*trio.open_memory_channel[Any](size))
+def open_mailbox(size: int) -> MailboxEnds:
+    """A channel in which ``size`` items can wait."""
+    return MailboxEnds(*trio.open_memory_channel[Any](size))
 
 
 def close_mailbox(receiver: trio.MemoryReceiveChannel[Any]) -> list[object]:
@@ -49,53 +51,102 @@ def close_mailbox(receiver: trio.MemoryReceiveChannel[Any]) -> list[object]:
     return left
 
 
-async def receive_mailbox(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
-    """The mailbox task: move items into the inbox as they come, until every sender is closed.
+@final
+class Mailbox:
+    """The mailbox of one connection; see the module.
 
-    Cancelled: what it has not moved is lost with the connection.
+    Args:
+        size: items that can wait in the channel.
+        inbox: where they go.
     """
-    _move_waiting(receiver, inbox)
-    try:
-        inbox.expects_info = True
-        async for item in receiver:
-            inbox.expects_info = False
-            inbox.put_info(item)
-            _move_waiting(receiver, inbox)
-            await inbox.wait_info_room()
+
+    __slots__ = ("_ends", "_inbox", "_is_closed", "_nursery", "_size")
+
+    def __init__(self, size: int, inbox: Inbox) -> None:
+        self._size = size
+        self._inbox = inbox
+        self._ends: MailboxEnds | None = None
+        self._nursery: trio.Nursery | None = None
+        self._is_closed = False
+
+    @property
+    def sender(self) -> trio.MemorySendChannel[Any]:
+        """The sending end; opens the mailbox."""
+        if self._ends is None:
+            self._ends = open_mailbox(self._size)
+            self._start()
+            if self._is_closed:
+                self._ends.receiver.close()
+        return self._ends.sender
+
+    def start(self, nursery: trio.Nursery) -> None:
+        """The connection runs: items move to the inbox from now on, in a task of ``nursery``."""
+        self._nursery = nursery
+        self._start()
+
+    def _start(self) -> None:
+        if self._ends is None or self._nursery is None or self._is_closed:
+            return
+        try:
+            self._nursery.start_soon(self._receive, self._ends.receiver)
+        except RuntimeError:  # all its tasks have ended already; the mailbox is about to be closed
+            pass
+
+    def close(self) -> list[object]:
+        """Nothing is received any more.
+
+        Returns:
+            What had been sent and nobody has moved.
+        """
+        self._is_closed = True
+        return [] if self._ends is None else close_mailbox(self._ends.receiver)
+
+    async def _receive(self, receiver: trio.MemoryReceiveChannel[Any]) -> None:
+        """The mailbox task: move items into the inbox as they come, until every sender is closed."""
+        inbox = self._inbox
+        self._move_waiting(receiver)
+        try:
             inbox.expects_info = True
-    finally:
-        inbox.expects_info = False
+            async for item in receiver:
+                inbox.expects_info = False
+                inbox.put_info(item)
+                self._move_waiting(receiver)
+                await inbox.wait_info_room()
+                inbox.expects_info = True
+        finally:
+            inbox.expects_info = False
 
+    def _move_waiting(self, receiver: trio.MemoryReceiveChannel[Any]) -> None:
+        """Move at once what was sent together, lest frames that arrive next overtake it.
 
-async def wait_handed_over(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
-    """Wait until no item is on its way from the channel to the inbox, in the hands of the mailbox task.
+        It is all moved before any of it is handled: what a callback sends to its own mailbox waits for another turn,
+        or it could go on for ever without one.
+        """
+        items: list[object] = []
+        try:
+            while len(items) < self._inbox.info_room:
+                items.append(receiver.receive_nowait())
+        except (trio.WouldBlock, trio.EndOfChannel):
+            pass
+        if items:
+            self._inbox.put_infos(items)
 
-    Checkpoint: if there is one. Cancelled: not noticed; it takes a turn or two of the scheduler.
-    """
-    while inbox.expects_info and not receiver.statistics().tasks_waiting_receive:
-        await trio.lowlevel.cancel_shielded_checkpoint()
+    async def wait_handed_over(self) -> None:
+        """Wait until no item is on its way from the channel to the inbox, in the hands of the mailbox task.
 
+        Checkpoint: if there is one. Cancelled: not noticed; it takes a turn or two of the scheduler.
+        """
+        if self._ends is None:
+            return
+        while self._inbox.expects_info and not self._ends.receiver.statistics().tasks_waiting_receive:
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
-def move_sent(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
-    """Move what has been sent, room or not: what comes next is the peer's end, and must not overtake it.
+    def move_sent(self) -> None:
+        """Move what has been sent, room or not: what comes next is the peer's end, and must not overtake it.
 
-    Right after :func:`wait_handed_over`, or it would overtake an item that was sent before it.
-    """
-    for _ in range(receiver.statistics().current_buffer_used):
-        inbox.put_info(receiver.receive_nowait())
-
-
-def _move_waiting(receiver: trio.MemoryReceiveChannel[Any], inbox: Inbox) -> None:
-    """Move at once what was sent together, lest frames that arrive next overtake it.
-
-    It is all moved before any of it is handled: what a callback sends to its own mailbox waits for another turn, or it
-    could go on for ever without one.
-    """
-    items: list[object] = []
-    try:
-        while len(items) < inbox.info_room:
-            items.append(receiver.receive_nowait())
-    except (trio.WouldBlock, trio.EndOfChannel):
-        pass
-    if items:
-        inbox.put_infos(items)
+        Right after :meth:`wait_handed_over`, or it would overtake an item that was sent before it.
+        """
+        if self._ends is None:
+            return
+        for _ in range(self._ends.receiver.statistics().current_buffer_used):
+            self._inbox.put_info(self._ends.receiver.receive_nowait())

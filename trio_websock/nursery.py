@@ -31,7 +31,6 @@ from .dispatch import Dispatcher
 from .exit import Exit
 from .idle import IdleClock
 from .keepalive import Keepalive
-from .mailbox import close_mailbox, move_sent, receive_mailbox, wait_handed_over
 from .transport import Arrival
 from .writer import Writer
 
@@ -140,14 +139,14 @@ class _ConnectionNursery:
             connection._lifetime.release(nursery.cancel_scope)
             connection._nursery = None
             connection.mark_closing()
-            connection._unhandled += self._inbox.close() + close_mailbox(connection._mailbox.receiver)
+            connection._unhandled += self._inbox.close() + connection._mailbox.close()
         return None
 
     def _start_sources(self, nursery: trio.Nursery) -> None:
         # What came in one packet with the handshake is older than anything init may send to its own mailbox.
         if self._admit(self._transport.receive_nowait(self._inbox.room)):
             nursery.start_soon(self._receive)
-        nursery.start_soon(receive_mailbox, self._connection._mailbox.receiver, self._inbox)
+        self._connection._mailbox.start(nursery)
         if self._keepalive is not None:
             nursery.start_soon(self._keepalive.run)
 
@@ -182,7 +181,7 @@ class _ConnectionNursery:
         while not last:
             await inbox.wait_room()
             await self._transport.receive_each(inbox.room, take)
-        await wait_handed_over(self._connection._mailbox.receiver, inbox)
+        await self._connection._mailbox.wait_handed_over()
         self._admit(last)
 
     def _admit(self, batch: list[Arrival]) -> bool:
@@ -197,7 +196,7 @@ class _ConnectionNursery:
         if not isinstance(last, (Remote, Error, Timeout)):
             self._inbox.put_arrivals(batch)
             return True
-        move_sent(self._connection._mailbox.receiver, self._inbox)
+        self._connection._mailbox.move_sent()
         self._inbox.put_arrivals(batch)
         self._notice_end(last)
         return False

@@ -96,6 +96,16 @@ class Headers(_MultiMapping):
     def _fold(name: str) -> str:
         return name.lower()
 
+    def get_all(self, name: str) -> list[str]:
+        # Asked a dozen times for each handshake: most names differ in length already.
+        wanted, size = name.lower(), len(name)
+        return [value for key, value in self._pairs if len(key) == size and key.lower() == wanted]
+
+    def __getitem__(self, name: str) -> str:
+        if self._first_values is None and (values := self.get_all(name)):
+            return values[0]
+        return super().__getitem__(name)
+
     def tokens(self, name: str) -> list[str]:
         """The comma-separated elements of every ``name`` header, stripped, in order."""
         joined = ",".join(self.get_all(name))

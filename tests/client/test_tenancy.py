@@ -69,9 +69,12 @@ async def test_items_come_without_their_mark(connection):
 
 async def test_the_last_state_is_kept(connection):
     tenancy = tenancy_of(Counter)
-    assert tenancy.state is None
-    tenancy.bind(connection).open().terminate(Normal(), 7)
-    assert tenancy.state == 7
+    callbacks = tenancy.bind(connection).open()
+    assert (tenancy.state, tenancy.has_new_state) == (None, False)
+    callbacks.terminate(Normal(), 7)
+    assert (tenancy.state, tenancy.has_new_state) == (7, True)
+    tenancy.bind(connection)
+    assert (tenancy.state, tenancy.has_new_state) == (7, False)
 
 
 async def test_forwarding_begins_with_init(connection):
@@ -79,7 +82,7 @@ async def test_forwarding_begins_with_init(connection):
     forwarding.sender.send_nowait("x")
     Tenancy(bind_handler(Counter), forwarding).bind(connection).open().init(0)
     await trio.testing.wait_all_tasks_blocked()
-    assert connection._mailbox.receiver.receive_nowait().item == "x"
+    assert [forwarded.item for forwarded in connection._mailbox.close()] == ["x"]
 
 
 async def test_every_connection_gets_an_instance_of_a_class(connection):

@@ -42,8 +42,8 @@ class Watch:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
-        #: Whether a read may find something without waiting.
-        self.is_ready: bool = False
+        #: Whether a read may find something without waiting, as far as is known.
+        self.is_ready: bool = True
         #: Whether the peer is known to send nothing more: a short read does not mean that the socket is empty.
         self.has_ended: bool = False
 
@@ -64,7 +64,9 @@ class Watch:
 
     def close(self) -> None:
         """Wake whoever waits; call it right before the socket is closed."""
-        self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            trio.lowlevel.notify_closing(fd)
 
 
 def watch_socket(fd: int) -> Watch:

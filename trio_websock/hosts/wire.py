@@ -3,8 +3,8 @@
 In and out: bytes. Knows nothing of HTTP or frames. Whatever is to be sent is queued first and leaves the queue only
 as the kernel takes it, so a cancelled wait loses nothing and repeats nothing.
 
-``SocketWire`` talks to a non-blocking stdlib socket: it tries the system call first and waits only when that would
-block. ``StreamWire`` does what it can with any ``trio.abc.Stream``. TLS lies on top of either, in ``tls.py``.
+``SocketWire`` talks to a non-blocking stdlib socket, and waits only when the system call would block. ``StreamWire``
+does what it can with any ``trio.abc.Stream``. TLS lies on top of either, in ``tls.py``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import socket
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, final
 
 import trio
@@ -26,6 +27,7 @@ RECEIVE_SIZE = 64 * 1024  # bytes a read asks for: below glibc's threshold for m
 GATHER_SIZE = 64 * 1024  # bytes up to which joining chunks is cheaper than handing the kernel a list
 GATHER_LEN = 64  # chunks handed to the kernel at once; far below IOV_MAX
 
+_FACTS = ("client", "received_size", "scheme", "unsent_size")  # what every wire says of itself
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends RST
 
 
@@ -130,7 +132,7 @@ class SocketWire(Wire):
         address: the peer's, as ``accept`` told it; a socket that has been reset since cannot tell it any more.
     """
 
-    __slots__ = ("_chunks", "_fault", "_fd", "_socket", "_watch", "client", "received_size", "scheme", "unsent_size")
+    __slots__ = ("_chunks", "_fault", "_fd", "_is_flushing", "_socket", "_watch", *_FACTS)
 
     def __init__(self, sock: socket.socket, address: object = None) -> None:
         sock.setblocking(False)
@@ -139,6 +141,7 @@ class SocketWire(Wire):
         self._chunks: list[bytes | memoryview] = []
         self._watch = watch_socket(self._fd)
         self._fault: OSError | None = None
+        self._is_flushing = False
         self.received_size: int = 0
         self.unsent_size: int = 0
         self.scheme: str = "http"
@@ -167,7 +170,7 @@ class SocketWire(Wire):
                 return False
             if data is not None:
                 is_wanted = take(data)
-            # A socket that has more has to be read by a task, so that all others get their turn in between.
+            # Who has more to say is read by a task, so that all others get their turn in between.
             return is_wanted and not watch.is_ready
 
         is_wanted = take(await self.receive())
@@ -194,10 +197,6 @@ class SocketWire(Wire):
         watch.is_ready = size == RECEIVE_SIZE or watch.has_ended
         self.received_size += size
         return data
-
-    def _check_open(self) -> None:
-        if self._fd < 0:
-            raise ConnectionLost("closed at this end")
 
     def write_nowait(self, chunks: Iterable[bytes]) -> None:
         if self._fd < 0:
@@ -231,7 +230,9 @@ class SocketWire(Wire):
         return True
 
     async def flush_some(self) -> None:
-        self._check_open()
+        if self._fd < 0:
+            raise ConnectionLost("closed at this end")
+        self._is_flushing = True
         try:
             await trio.lowlevel.wait_writable(self._fd)
             self._drop_sent(self._send_chunks())
@@ -240,6 +241,8 @@ class SocketWire(Wire):
         except (OSError, trio.ClosedResourceError) as exc:
             self._forget_unsent()
             raise ConnectionLost(f"nothing more can be sent: {exc}") from exc
+        finally:
+            self._is_flushing = False
 
     def _send_chunks(self) -> int:
         chunks = self._chunks
@@ -266,26 +269,23 @@ class SocketWire(Wire):
         self.unsent_size = 0
 
     def send_eof_nowait(self) -> None:
-        try:
+        with suppress(OSError):  # already gone, which says the same
             self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # already gone, which says the same
 
     async def aclose(self) -> None:
         self._close()
 
     def abort(self) -> None:
-        try:
+        with suppress(OSError):  # already closed
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        except OSError:
-            pass  # already closed
         self._close()
 
     def _close(self) -> None:
         self._forget_unsent()
         if self._fd >= 0:
             self._watch.close()
-            trio.lowlevel.notify_closing(self._fd)
+            if self._is_flushing:
+                trio.lowlevel.notify_closing(self._fd)
             self._socket.close()
             self._fd = -1
 
@@ -310,7 +310,7 @@ class StreamWire(Wire):
     whatever was queued is forgotten and nothing is sent any more.
     """
 
-    __slots__ = ("_is_broken", "_queue", "_stream", "_wants_eof", "client", "received_size", "scheme", "unsent_size")
+    __slots__ = ("_is_broken", "_queue", "_stream", *_FACTS)
 
     def __init__(self, stream: trio.abc.Stream, *, client: tuple[str, int] | None = None, scheme: str = "http") -> None:
         self._stream = stream
