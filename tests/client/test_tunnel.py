@@ -252,7 +252,10 @@ async def test_the_proxy_is_asked_for_the_server_by_its_name(start_scripted):
     assert str(caught.value) == f"no connection through the proxy {url}: it answered 403 No: expected 200"
 
 
-@pytest.mark.parametrize("fields", [b"", b"Content-Length: 0\r\n", b"Via: 1.1 p\r\nContent-Type: text/html\r\n"])
+@pytest.mark.parametrize(
+    "fields",
+    [b"", b"Content-Length: 7\r\n", b"Transfer-Encoding: chunked\r\n", b"Via: 1.1 p\r\nContent-Type: text/html\r\n"],
+)
 async def test_the_proxy_s_answer_may_come_byte_by_byte(start_scripted, port, fields):
     async def trickle(stream):
         await receive_head(stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trio_websock import ConnectFailed, ConnectionClosed
-from trio_websock.command.events import Closed, Failed, Noted, Pinged, Received
+from trio_websock.command.events import Closed, Failed, Noted, Pinged, Ponged, Received
 from trio_websock.command.voices import JsonVoice, PlainVoice, TerminalVoice, complain
 
 CLEAN = Closed(ConnectionClosed(1000, "", "us"))
@@ -91,6 +91,15 @@ async def test_whoever_tells_waits_for_the_sink(voice_over):
     lines = Lines()
     await voice_over(lines).wait_room()
     assert lines == ["waited"]
+
+
+def test_keepalive_is_told_to_programs_only(capsys):
+    programs, scripts, people = Lines(), Lines(), Lines()
+    for voice in (JsonVoice(programs), PlainVoice(scripts, is_verbose=True, is_terminal=False), TerminalVoice(people)):
+        voice.tell(Ponged(b"four", 0.5, is_keepalive=True))
+    assert programs == ['{"event": "pong", "data": "Zm91cg==", "latency": 0.5}']
+    assert scripts == people == []
+    assert capsys.readouterr().err == ""
 
 
 def test_a_complaint_holds_no_control_characters(capsys):

@@ -56,10 +56,12 @@ class Ponged:
     Args:
         payload: what it repeats.
         latency: seconds since the ping it answers; ``None`` if nobody asked.
+        is_keepalive: whether it answers a ping that nobody has ordered.
     """
 
     payload: bytes
     latency: float | None
+    is_keepalive: bool = False
 
 
 @final

@@ -114,8 +114,10 @@ class _Exchange:
             self._voice.tell(Pinged(payload))
         elif (sent_at := self._pings.pop(payload, None)) is not None:
             self._voice.tell(Ponged(payload, trio.current_time() - sent_at))
-        elif len(payload) != KEEPALIVE_SIZE or self._plan.options.get("ping_interval", 0) is None:
-            self._voice.tell(Ponged(payload, None))
+        else:
+            is_keepalive = len(payload) == KEEPALIVE_SIZE and self._plan.options.get("ping_interval", 0) is not None
+            latency = self._websocket.latency if is_keepalive and self._websocket is not None else None
+            self._voice.tell(Ponged(payload, latency, is_keepalive))
 
     # Orders.
 

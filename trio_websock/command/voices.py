@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Protocol, final
 
-from .events import Closed, Event, Failed, Noted, Received, json_line
+from .events import Closed, Event, Failed, Noted, Ponged, Received, json_line
 from .rendering import message_line, printable, remark, terminal_lines
 
 __all__ = ["JsonVoice", "PlainVoice", "Sink", "TerminalVoice", "Voice", "complain"]
@@ -78,12 +78,16 @@ class PlainVoice:
         if isinstance(event, Received):
             line = message_line(event.message)
             self._sink.put_nowait(printable(line) if self._is_terminal else line)
-        elif self._is_verbose or _is_wrong(event):
+        elif _is_wrong(event) or (self._is_verbose and not _is_routine(event)):
             complain(remark(event))
 
     async def wait_room(self) -> None:
         """Wait until there is room for more."""
         await self._sink.wait_room()
+
+
+def _is_routine(event: Event) -> bool:
+    return isinstance(event, Ponged) and event.is_keepalive
 
 
 def _is_wrong(event: Event) -> bool:
@@ -92,7 +96,7 @@ def _is_wrong(event: Event) -> bool:
 
 @final
 class TerminalVoice:
-    """Everything, for somebody who looks."""
+    """Everything but keepalive, for somebody who looks."""
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -101,7 +105,7 @@ class TerminalVoice:
         """See the class; that there is no connection is an error of the command."""
         if isinstance(event, Failed):
             complain(remark(event))
-        else:
+        elif not _is_routine(event):
             self._sink.put_nowait(terminal_lines(event))
 
     async def wait_room(self) -> None:
