@@ -1,4 +1,4 @@
-"""The command: measure servers under loads, print the table, save it.
+"""The command: measure servers and clients under loads, print the tables, save them.
 
 ::
 
@@ -19,6 +19,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeVar
 
+from .client_loads import CLIENT_LOADS, CLIENTS
+from .client_measure import ClientBench
+from .client_table import clients
 from .loads import LOADS, Load
 from .measure import MeasurementFailed, Workbench, pick_cores
 from .peers import PEERS, Peer
@@ -29,6 +32,8 @@ from .table import report, summary
 __all__ = ["main"]
 
 Thing = TypeVar("Thing")
+
+ALL_LOADS = LOADS | CLIENT_LOADS
 
 
 def default_cache() -> Path:
@@ -50,7 +55,7 @@ def is_possible(peer: Peer, load: Load) -> bool:
     return (peer.deflates or not load.deflate) and (is_echo or "--plain" not in peer.arguments)
 
 
-def run_once(workbench: Workbench, results: Results, number: int, peer: Peer, load: Load) -> Run:
+def run_once(workbench: Workbench | ClientBench, results: Results, number: int, peer: Peer, load: Load) -> Run:
     average = os.getloadavg()[0]
     try:
         measured = workbench.measure(peer, load)
@@ -74,13 +79,23 @@ def measure_all(
             results.save(saved)
 
 
+def measure_clients(
+    bench: ClientBench, results: Results, rounds: int, peers: Iterable[Peer], loads: Iterable[Load], saved: Path
+) -> None:
+    """The same for clients: those of the chosen servers' names."""
+    chosen = [CLIENTS[peer.name] for peer in peers if peer.name in CLIENTS]
+    for number, load, peer in [(number, load, peer) for number in range(rounds) for load in loads for peer in chosen]:
+        results.runs.append(run_once(bench, results, number + 1, peer, load))
+        results.save(saved)
+
+
 def parse_arguments() -> argparse.Namespace:
     cores = pick_cores()
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="What a message costs, here and elsewhere."
     )
     parser.add_argument("--servers", default="*", help=f"names or patterns, with commas; of {', '.join(PEERS)}")
-    parser.add_argument("--loads", default="*", help=f"names or patterns, with commas; of {', '.join(LOADS)}")
+    parser.add_argument("--loads", default="*", help=f"names or patterns, with commas; of {', '.join(ALL_LOADS)}")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (3)")
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement, after a warm-up (2)")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="directory for table and plots")
@@ -92,13 +107,18 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(arguments: argparse.Namespace) -> Results:
-    peers, loads = select_named(arguments.servers, PEERS), select_named(arguments.loads, LOADS)
+    peers, loads = select_named(arguments.servers, PEERS), select_named(arguments.loads, ALL_LOADS)
+    for_clients = [load for load in loads if load.name in CLIENT_LOADS]
+    for_servers = [load for load in loads if load.name in LOADS]
+    saved = arguments.output / "results.json"
     results = Results(describe_machine(), arguments.seconds)
     cores = (arguments.server_core, arguments.generator_core)
     with tempfile.TemporaryDirectory() as scratch:
         workbench = Workbench(arguments.cache, Path(scratch), arguments.seconds, cores)
+        bench = ClientBench(arguments.cache, arguments.seconds, cores)
         try:
-            measure_all(workbench, results, arguments.rounds, peers, loads, arguments.output / "results.json")
+            measure_all(workbench, results, arguments.rounds, peers, for_servers, saved)
+            measure_clients(bench, results, arguments.rounds, peers, for_clients, saved)
         except KeyboardInterrupt:
             print("interrupted; this is what there is", file=sys.stderr)
     return results
@@ -112,9 +132,11 @@ def main() -> None:
         results = Results.load(arguments.show) if arguments.show else measure(arguments)
     except MeasurementFailed as failed:
         raise SystemExit(str(failed)) from None
-    (arguments.output / "table.md").write_text(report(results))
+    of_clients = clients(results)
+    (arguments.output / "table.md").write_text("\n".join(part for part in (report(results), of_clients) if part) + "\n")
     draw_all(results, arguments.output)
-    print(summary(results))
+    of_servers = summary(results) if any(name in LOADS for name in results.loads) else ""
+    print("\n\n".join(part for part in (of_servers, of_clients) if part))
     sys.exit(any(run.failure for run in results.runs))
 
 

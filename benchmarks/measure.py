@@ -26,7 +26,15 @@ from typing import Any
 from .loads import Load
 from .peers import CannotInstall, Peer, find_python
 
-__all__ = ["MeasurementFailed", "RunningServer", "Workbench", "build_generator", "make_certificate", "pick_cores"]
+__all__ = [
+    "MeasurementFailed",
+    "RunningServer",
+    "Workbench",
+    "build_generator",
+    "compile_program",
+    "make_certificate",
+    "pick_cores",
+]
 
 ROOT = Path(__file__).parents[1]
 SOURCE = Path(__file__).with_name("load.c")
@@ -58,20 +66,29 @@ def build_generator(cache: Path) -> Path:
     Raises:
         MeasurementFailed: there is no gcc, or it cannot compile it.
     """
-    binary = cache / f"load-{hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:12]}"
+    return compile_program(SOURCE, cache)
+
+
+def compile_program(source: Path, cache: Path) -> Path:
+    """Compile a program of one file, unless that has been done.
+
+    Raises:
+        MeasurementFailed: there is no gcc, or it cannot compile it.
+    """
+    binary = cache / f"{source.stem}-{hashlib.sha256(source.read_bytes()).hexdigest()[:12]}"
     if binary.exists():
         return binary
     if shutil.which("gcc") is None:
-        raise MeasurementFailed("the load generator needs gcc, and the headers of OpenSSL and zlib")
+        raise MeasurementFailed(f"{source.name} needs gcc, and the headers of OpenSSL and zlib")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as directory:
-        fresh = Path(directory, "load")
+        fresh = Path(directory, source.stem)
         compiled = subprocess.run(
-            ["gcc", *COMPILE, "-o", fresh, SOURCE, *LIBRARIES], capture_output=True, text=True, check=False
+            ["gcc", *COMPILE, "-o", fresh, source, *LIBRARIES], capture_output=True, text=True, check=False
         )
         if compiled.returncode:
             hint = "on Debian: apt-get install gcc libssl-dev zlib1g-dev"
-            raise MeasurementFailed(f"gcc cannot compile the load generator ({hint}):\n{compiled.stderr}")
+            raise MeasurementFailed(f"gcc cannot compile {source.name} ({hint}):\n{compiled.stderr}")
         fresh.rename(binary)
     return binary
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .client_table import clients
 from .plots import draw_all
 from .results import Results
 from .table import describe, details, growth, ratios, stuck, summary
@@ -49,6 +50,7 @@ def main() -> None:
         "ratios": ratios(results),
         "growth": growth(results),
         "stuck": stuck(results),
+        "clients": clients(results),
         "details": "\n\n".join(details(results)),
     }
     wanted = {name: text for name, text in parts.items() if name in (arguments.only or parts)}

@@ -12,7 +12,18 @@ from .loads import GROWTH, LOADS, STUCK, Load
 from .peers import OWN, PEERS
 from .results import Results, Spread
 
-__all__ = ["describe", "details", "growth", "ratios", "report", "stuck", "summary"]
+__all__ = [
+    "describe",
+    "details",
+    "growth",
+    "ratios",
+    "render_number",
+    "render_spread",
+    "render_table",
+    "report",
+    "stuck",
+    "summary",
+]
 
 MISSING = "–"
 
@@ -62,10 +73,13 @@ def summary(results: Results) -> str:
     """The headline of every load for every server: median (least–most)."""
     head = ["CPU µs per message", *(PEERS[server].title for server in results.servers)]
     rows = [
-        [_row_title(load), *(_spread(results.spread(server, load.name, load.headline)) for server in results.servers)]
+        [
+            _row_title(load),
+            *(render_spread(results.spread(server, load.name, load.headline)) for server in results.servers),
+        ]
         for load in _known(results.loads)
     ]
-    return _table(head, rows)
+    return render_table(head, rows)
 
 
 def ratios(results: Results) -> str:
@@ -75,10 +89,10 @@ def ratios(results: Results) -> str:
         return ""
     head = [f"{OWN.title} ÷", *(PEERS[server].title for server in others)]
     rows = [
-        [load.title, *(_number(results.ratio(OWN.name, server, load.name, load.headline)) for server in others)]
+        [load.title, *(render_number(results.ratio(OWN.name, server, load.name, load.headline)) for server in others)]
         for load in _known(results.loads)
     ]
-    return _table(head, rows)
+    return render_table(head, rows)
 
 
 def growth(results: Results) -> str:
@@ -90,7 +104,7 @@ def growth(results: Results) -> str:
     for server in results.servers:
         before, after = results.spread(server, few.name, "cpu_us"), results.spread(server, many.name, "cpu_us")
         row.append(f"{after.median / before.median:.2f}" if before and after else MISSING)
-    return _table(["", *(PEERS[server].title for server in results.servers)], [row])
+    return render_table(["", *(PEERS[server].title for server in results.servers)], [row])
 
 
 def details(results: Results) -> list[str]:
@@ -105,11 +119,11 @@ def _detail(results: Results, load: Load) -> str:
         if any(results.by_round(server, load.name, figure) for server in results.servers)
     }
     rows = [
-        [PEERS[server].title, *(_spread(results.spread(server, load.name, figure)) for figure in present)]
+        [PEERS[server].title, *(render_spread(results.spread(server, load.name, figure)) for figure in present)]
         for server in results.servers
         if results.by_round(server, load.name, "cpu_us")
     ]
-    return _table([load.title, *present.values()], rows)
+    return render_table([load.title, *present.values()], rows)
 
 
 def stuck(results: Results) -> str:
@@ -124,7 +138,7 @@ def _stuck_table(results: Results, load: Load) -> str:
         for server in results.servers
         if results.by_round(server, load.name, "stalled")
     ]
-    return _table([load.title, *STUCK_LATENCIES.values(), "MiB more", "the stuck one"], rows)
+    return render_table([load.title, *STUCK_LATENCIES.values(), "MiB more", "the stuck one"], rows)
 
 
 def _stuck_cells(results: Results, server: str, load: str) -> list[str]:
@@ -133,7 +147,7 @@ def _stuck_cells(results: Results, server: str, load: str) -> list[str]:
     cells = [_beside(results, server, load, figure) for figure in STUCK_LATENCIES]
     if any(stalled):
         cells = [f"**stalled**, {sum(stalled):.0f} of {len(stalled)}"] + [MISSING] * (len(cells) - 1)
-    return [*cells, _number(grown and grown.median), f"reset after {ended.median:.1f} s" if ended else "stays"]
+    return [*cells, render_number(grown and grown.median), f"reset after {ended.median:.1f} s" if ended else "stays"]
 
 
 def _beside(results: Results, server: str, load: str, figure: str) -> str:
@@ -143,7 +157,7 @@ def _beside(results: Results, server: str, load: str, figure: str) -> str:
         return MISSING
     before, after = (results.by_round(server, load, name) for name in (f"alone_{figure}", figure))
     ratio = median(after[number] / before[number] for number in before.keys() & after.keys())
-    return f"{_number(alone.median)} → {_number(beside.median)} (×{ratio:.2f})"
+    return f"{render_number(alone.median)} → {render_number(beside.median)} (×{ratio:.2f})"
 
 
 def _columns(load: Load) -> dict[str, str]:
@@ -161,7 +175,8 @@ def _row_title(load: Load) -> str:
     return f"{load.title} (per {load.unit})" if load.unit in ("delivery", "connection") else load.title
 
 
-def _number(value: float | None) -> str:
+def render_number(value: float | None) -> str:
+    """A figure with as many digits as mean something."""
     if value is None:
         return MISSING
     if value >= 1000:
@@ -169,14 +184,16 @@ def _number(value: float | None) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
-def _spread(spread: Spread | None) -> str:
+def render_spread(spread: Spread | None) -> str:
+    """Median (least–most)."""
     if spread is None:
         return MISSING
     if spread.least == spread.most:
-        return _number(spread.median)
-    return f"{_number(spread.median)} ({_number(spread.least)}–{_number(spread.most)})"
+        return render_number(spread.median)
+    return f"{render_number(spread.median)} ({render_number(spread.least)}–{render_number(spread.most)})"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def render_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of Markdown: a first column of words, and figures."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

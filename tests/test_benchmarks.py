@@ -219,7 +219,7 @@ def test_every_server_is_a_peer(server: Path) -> None:
 def test_the_page_has_a_place_for_everything_that_is_published() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text()
     names = re.findall(r"<!-- (\w+): written by benchmarks.publish -->", page)
-    assert names == ["machine", "summary", "ratios", "growth", "stuck", "details"]
+    assert names == ["machine", "summary", "ratios", "growth", "stuck", "clients", "details"]
     filled = publish.fill_page(page, dict.fromkeys(names, "a table"))
     assert filled.count("a table") == len(names)
     assert publish.fill_page(filled, dict.fromkeys(names, "a table")) == filled
