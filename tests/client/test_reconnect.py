@@ -189,6 +189,7 @@ def test_without_retry_after_nothing_is_asked_for():
         ("max_attempts", 1.5),
         ("codes", "1001"),
         ("codes", ["1001"]),
+        ("keep_state", 1),
         ("decide", 7),
     ],
 )

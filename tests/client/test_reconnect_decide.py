@@ -61,13 +61,42 @@ async def test_who_decides_is_told_everything(start_servers, autojump_clock):
 
 async def test_the_state_may_go_on_with_the_next_connection(start_servers, autojump_clock):
     def decide(outage):
-        states.append(outage.state)
-        return outage.proposal and Again(args=outage.state)
+        outages.append((outage.state, outage.args))
+        return outage.proposal
 
-    states, opener = [], start_servers(say(3, 1001), hang_up, say(2, 1001), say(1, 1000))
-    await connect(URL, Counter, 0, stream=opener, reconnect=steady(decide=decide))
-    assert states == [3, 3, 5, 6]
-    assert trio.current_time() == 5 + 10 + 20
+    outages, opener = [], start_servers(hang_up, say(3, 1001), hang_up, say(2, 1001), say(1, 1000))
+    reconnect = steady(keep_state=True, decide=decide)
+    await connect(URL, Counter, 10, stream=opener, reconnect=reconnect)
+    assert outages == [(None, 10), (13, 13), (13, 13), (15, 15), (16, 16)]
+
+
+async def test_without_a_state_the_arguments_stay(start_servers, autojump_clock):
+    class Picky(Handler):
+        def init(self, args):
+            given.append(args)
+            if len(given) == 2:
+                raise ValueError("not today")
+            return Ok(f"state {len(given)}")
+
+        def handle_in(self, message, state):
+            return Ok(state)
+
+    given, opener = [], start_servers(say(0, 1001), say(0, 1001), say(0, 1000))
+    reconnect = Reconnect(keep_state=True, decide=lambda outage: Again() if len(given) < 3 else None)
+    await connect(URL, Picky, "first", stream=opener, reconnect=reconnect)
+    assert given == ["first", "state 1", "state 1"]
+
+
+async def test_what_is_decided_wins_over_the_state(start_servers, autojump_clock):
+    outages = []
+
+    def decide(outage):
+        outages.append(outage.args)
+        return Again(args=100) if len(outages) == 1 else outage.proposal
+
+    opener = start_servers(say(3, 1001), hang_up, say(1, 1000))
+    await connect(URL, Counter, 0, stream=opener, reconnect=Reconnect(keep_state=True, decide=decide))
+    assert outages == [3, 100, 101]
 
 
 async def test_who_decides_has_the_last_word(start_servers, autojump_clock):

@@ -194,7 +194,11 @@ class Client:
         finally:
             self._connection = None
             self._forwarding.take_back(connection)
-        return reason, self._reconnect is not None and trio.current_time() - begin >= self._reconnect.reset_after
+        if self._reconnect is None:
+            return reason, False
+        if self._reconnect.keep_state and self._tenancy.has_new_state:
+            self._args = self._tenancy.state
+        return reason, trio.current_time() - begin >= self._reconnect.reset_after
 
     def _tell_change(self) -> None:
         self._changed.set()
@@ -265,7 +269,7 @@ async def connect(
         url: begins with ``ws://`` or ``wss://``; a user and password in it are sent as Basic authorization.
         handler: class, instance or module with ``init`` and ``handle_in``; a class gives an instance for each
             connection.
-        args: for ``init``, at every connection.
+        args: for ``init``, at every connection; but see ``keep_state`` of :class:`Reconnect`.
         reconnect: whether and how to connect again; ``True`` is ``Reconnect()``. Then the first attempt is repeated
             like any other.
         task_status: gives the :class:`Client` as soon as there is a first connection, with

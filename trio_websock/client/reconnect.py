@@ -29,7 +29,7 @@ class _Same(enum.Enum):
 
 
 SAME: Final = _Same.SAME
-"""Stands for the ``args`` that ``init`` was given before."""
+"""Stands for the ``args`` that nobody has changed."""
 
 RECONNECTING_CODES = frozenset({1001, 1011, 1012, 1013, 1014})
 MAX_FACTOR = 1000  # what grows faster has no second attempt worth the name
@@ -51,7 +51,7 @@ class Again:
 
     Args:
         delay: seconds to wait before; ``None`` waits as long as the :class:`Reconnect` says.
-        args: for ``init``; by default what it was given before.
+        args: for ``init``; by default those of the outage.
         url: where to connect from now on; ``None`` stays with the last.
         options: keywords of ``connect`` that are different from now on, such as a new ``authorization``.
     """
@@ -75,7 +75,7 @@ class Outage:
         cause: what ``terminate`` was told, or would have been had ``init`` succeeded; or the error of an attempt that
             led to no connection.
         state: what the last callback to succeed returned, be it of an earlier connection; ``None`` if there was none.
-        args: what ``init`` was given, or would have been.
+        args: what ``init`` is given next: what it was given before, or the last state with ``keep_state``.
         attempts: in a row, this one included, that led to no connection or to one that did not last.
         proposal: what is done if nobody decides; ``None`` ends ``connect``.
     """
@@ -110,6 +110,7 @@ class Reconnect:
         max_attempts: attempts in a row without success before it is given up; ``None`` never gives up.
         reset_after: seconds that a connection has to last to count as a success.
         codes: close codes of the server after which a client connects again.
+        keep_state: whether ``init`` is given the last state instead of ``args``, once there is one.
         decide: asked at every outage, plain or async; has the last word.
 
     Source: RFC 6455 §7.2.3; 1012 and 1013 as registered with IANA.
@@ -124,6 +125,7 @@ class Reconnect:
     max_attempts: int | None = None
     reset_after: float = 10
     codes: Collection[int] = RECONNECTING_CODES
+    keep_state: bool = False
     decide: Decide | None = None
 
     def __post_init__(self) -> None:
@@ -137,6 +139,8 @@ class Reconnect:
         if isinstance(self.codes, (str, bytes)) or not all(isinstance(code, int) for code in self.codes):
             raise OptionError("codes", self.codes, "a collection of close codes")
         object.__setattr__(self, "codes", frozenset(self.codes))
+        if not isinstance(self.keep_state, bool):
+            raise OptionError("keep_state", self.keep_state, "True or False")
         if self.decide is not None and not callable(self.decide):
             raise OptionError("decide", self.decide, "a function of an Outage, or None")
 

@@ -26,17 +26,20 @@ class Tenancy:
         forwarding: the client's mailbox.
     """
 
-    __slots__ = ("_forwarding", "_handler", "state")
+    __slots__ = ("_forwarding", "_handler", "has_new_state", "state")
 
     def __init__(self, handler: BoundHandler, forwarding: Forwarding) -> None:
         self._handler = handler
         self._forwarding = forwarding
         #: What the last callback to succeed returned, of any connection that has ended; ``None`` before that.
         self.state: Any = None
+        #: Whether the last connection had a state, as its ``init`` succeeded.
+        self.has_new_state: bool = False
 
     def bind(self, connection: Connection) -> BoundHandler:
         """The handler for ``connection``: a new instance if it is a class."""
         callbacks = self._handler.open()
+        self.has_new_state = False
 
         def init(args: object) -> object:
             # In the nursery of the connection, as a task that the application has started there.
@@ -47,7 +50,7 @@ class Tenancy:
             return callbacks.handle_info(info.item if type(info) is Forwarded else info, state)
 
         def terminate(reason: Reason, state: object) -> object:
-            self.state = state
+            self.state, self.has_new_state = state, True
             return None if callbacks.terminate is None else callbacks.terminate(reason, state)
 
         bound = SimpleNamespace(
