@@ -61,6 +61,14 @@ async def test_task_that_is_waiting_is_cancelled_while_it_waits(autojump_clock: 
     assert waited[-1] == (False, 10)
 
 
+async def test_scenario_may_be_left_at_any_run() -> None:
+    for interruption in each_checkpoint():
+        with interruption:
+            await count_to(3, [])
+        break
+    assert interruption.has_struck
+
+
 async def test_other_tasks_are_left_alone(nursery: trio.Nursery) -> None:
     counted: list[int] = []
     nursery.start_soon(count_to, 50, counted)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 
 import pytest
 import trio
 import trio.testing
+import trustme
 
 from trio_websock.testing.memory_listener import MemoryStream, open_memory_streams
 from trio_websock.testing.scripted_peer import (
@@ -190,6 +192,23 @@ async def test_what_came_before_the_stream_was_gone_is_kept(ends: Ends) -> None:
     assert await peer.receive_until_gone() == b"rest"
 
 
+async def test_what_came_before_the_stream_broke_is_kept(ends: Ends) -> None:
+    peer, server = ends
+    await server.send_all(b"xrest")
+    await peer.expect(b"x")
+    server.reset()
+    assert await peer.receive_until_gone() == b"rest"
+
+
+async def test_what_comes_before_a_reset_is_thrown_away(ends: Ends) -> None:
+    peer, server = ends
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(peer.expect_reset)
+        await server.send_all(b"x")
+        await trio.testing.wait_all_tasks_blocked()
+        server.reset()
+
+
 async def test_a_good_end_is_no_reset(ends: Ends) -> None:
     peer, server = ends
     await server.aclose()
@@ -244,6 +263,22 @@ async def test_a_reset_reaches_the_other_end_of_a_socket(listener: trio.SocketLi
         await server.expect_reset()
         assert await server.receive_until_gone() == b""
         await server.aclose()
+
+
+async def test_a_peer_may_speak_tls(listener: trio.SocketListener) -> None:
+    authority = trustme.CA()
+    server, client = (
+        ssl.create_default_context(purpose) for purpose in (ssl.Purpose.CLIENT_AUTH, ssl.Purpose.SERVER_AUTH)
+    )
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    async with (
+        await ScriptedPeer.connect(port_of(listener), ssl_context=client) as peer,
+        trio.SSLStream(await listener.accept(), server, server_side=True, https_compatible=True) as stream,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(peer.send, b"hidden")
+        assert await stream.receive_some() == b"hidden"
 
 
 async def test_a_peer_with_a_small_buffer_holds_a_writer_up(listener: trio.SocketListener) -> None:
