@@ -55,6 +55,11 @@ def test_not_even_a_url_gone_wrong_tells_the_password(url):
     assert "secret" not in f"{caught.value} {caught.value.value}"
 
 
+@pytest.mark.parametrize(("url", "shown"), [("ws://u:p@h/a?token=t", "ws://h/a?…"), ("ws://h", "ws://h/")])
+def test_what_is_shown_has_neither_credentials_nor_tokens(url, shown):
+    assert parse_url(url).shown == shown
+
+
 def test_an_error_does_not_tell_the_password():
     with pytest.raises(OptionError) as caught:
         parse_url("ws://me:secret@example.com/#")

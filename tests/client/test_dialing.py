@@ -191,6 +191,12 @@ async def test_why_there_is_no_connection_is_said():
         await ask("ws://127.0.0.1:1")
 
 
+async def test_an_error_tells_no_token():
+    with pytest.raises(ConnectFailed) as caught:
+        await ask("ws://127.0.0.1:1/?token=secret")
+    assert "secret" not in str(caught.value)
+
+
 async def test_a_name_that_does_not_exist_is_no_connection():
     with pytest.raises(ConnectFailed, match=r"ws://name\.invalid/: "):
         await ask("ws://name.invalid")

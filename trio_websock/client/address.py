@@ -59,6 +59,12 @@ class Address:
         """The URL without credentials."""
         return f"{self.scheme}://{self.host_header}{self.target}"
 
+    @property
+    def shown(self) -> str:
+        """The URL as errors tell it: without its query, in which tokens travel."""
+        url, question, _ = self.url.partition("?")
+        return f"{url}?…" if question else url
+
     def shares_origin(self, other: Address) -> bool:
         """Whether what is secret here may be told there."""
         return (self.scheme, self.host, self.port) == (other.scheme, other.host, other.port)

@@ -58,7 +58,7 @@ async def open_transport(url: str, client: ClientOptions, options: Options) -> O
     with trio.move_on_after(client.connect_timeout):
         return await _follow(address, client, options)
     through = _through(_proxy_for(address, client))
-    raise ConnectFailed(f"no WebSocket with {address.url}{through} within {client.connect_timeout:g} seconds")
+    raise ConnectFailed(f"no WebSocket with {address.shown}{through} within {client.connect_timeout:g} seconds")
 
 
 async def _follow(first: Address, client: ClientOptions, options: Options) -> Opened:
@@ -107,7 +107,7 @@ async def _dial(address: Address, request: Request, client: ClientOptions, optio
     try:
         wire = await _open_wire(address, client, proxy)
     except (OSError, UnicodeError) as exc:
-        raise ConnectFailed(f"no connection with {address.url}: {words_for(exc)}") from exc
+        raise ConnectFailed(f"no connection with {address.shown}: {words_for(exc)}") from exc
     try:
         if address.is_secure:
             wire = await agree_on_keys(wire, address.host, client.ssl_context or _system_context())
@@ -116,7 +116,7 @@ async def _dial(address: Address, request: Request, client: ClientOptions, optio
         agreement = check_response(request, response, options)
     except ConnectionLost as exc:
         wire.abort()
-        raise ConnectFailed(f"no connection with {address.url}{_through(proxy)}: {exc}") from exc
+        raise ConnectFailed(f"no connection with {address.shown}{_through(proxy)}: {exc}") from exc
     except BaseException:
         wire.abort()
         raise
