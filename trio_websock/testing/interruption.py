@@ -49,11 +49,12 @@ def each_checkpoint(strike: Callable[[Connection], object] | None = None) -> Ite
             checkpoint of the callbacks and tasks of the connections opened inside: :func:`cancel_connection`, or one
             that ends a connection in another way. It runs between two steps of the scheduler and must not wait.
     """
-    for moment in itertools.count():
-        interruption = Interruption(moment, strike)
+    moments = itertools.count()
+    interruption = Interruption(next(moments), strike)
+    yield interruption
+    while interruption.has_struck:
+        interruption = Interruption(next(moments), strike)
         yield interruption
-        if not interruption.has_struck:
-            return
 
 
 @final
