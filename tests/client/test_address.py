@@ -48,14 +48,18 @@ def test_what_is_no_url_of_a_websocket_is_refused(url, expected):
         parse_url(url)
 
 
-@pytest.mark.parametrize("url", ["me:secret@h", "ws://me:secret/2@h/", "ws://me:x/secret@h:y", "ws:me:secret@h"])
+@pytest.mark.parametrize(
+    "url", ["me:secret@h", "ws://me:secret/2@h/", "ws://me:x/secret@h:y", "ws:me:secret@h", "ws://h?a=secret#"]
+)
 def test_not_even_a_url_gone_wrong_tells_the_password(url):
     with pytest.raises(OptionError) as caught:
         parse_url(url)
     assert "secret" not in f"{caught.value} {caught.value.value}"
 
 
-@pytest.mark.parametrize(("url", "shown"), [("ws://u:p@h/a?token=t", "ws://h/a?…"), ("ws://h", "ws://h/")])
+@pytest.mark.parametrize(
+    ("url", "shown"), [("ws://u:p@h/a?token=t", "ws://h/a?…"), ("ws://h", "ws://h/"), ("ws://h/@me", "ws://h/@me")]
+)
 def test_what_is_shown_has_neither_credentials_nor_tokens(url, shown):
     assert parse_url(url).shown == shown
 

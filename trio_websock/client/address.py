@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, quote, unquote, urldefrag, urljoin, urlspl
 
 from ..errors import OptionError
 
-__all__ = ["Address", "hide_user", "parse_url", "resolve_redirect"]
+__all__ = ["Address", "hide_secrets", "parse_url", "resolve_redirect"]
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _HTTP_SCHEMES = {"http": "ws", "https": "wss"}
@@ -20,6 +20,7 @@ _SAFE = "%/:;=&?@~+!$,'()*[]"  # what may stand in a path and a query as it is, 
 _NOT_PRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 # As far as it could be a user and password: whoever forgets to escape a slash, or "//", has it in there.
 _USER = re.compile(r"(?:(?<=//)|\A(?![^/]*//)).*@")
+_QUERY = re.compile(r"\?[^#]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,7 @@ class Address:
     @property
     def shown(self) -> str:
         """The URL as errors tell it: without its query, in which tokens travel."""
-        url, question, _ = self.url.partition("?")
-        return f"{url}?…" if question else url
+        return _QUERY.sub("?…", self.url)
 
     def shares_origin(self, other: Address) -> bool:
         """Whether what is secret here may be told there."""
@@ -124,12 +124,12 @@ def _credentials_of(url: str, parts: SplitResult) -> tuple[str, str] | None:
 
 def _refusal(url: object, expected: str) -> OptionError:
     # An error is logged, and a password must not be.
-    return OptionError("url", hide_user(url) if isinstance(url, str) else url, expected)
+    return OptionError("url", hide_secrets(url) if isinstance(url, str) else url, expected)
 
 
-def hide_user(url: str) -> str:
-    """What may be told of something that should have been a URL."""
-    return _USER.sub("…@", url, count=1)
+def hide_secrets(url: str) -> str:
+    """What may be told of something that should have been a URL: no user and password, and no query."""
+    return _QUERY.sub("?…", _USER.sub("…@", url, count=1))
 
 
 def resolve_redirect(address: Address, location: str) -> Address:

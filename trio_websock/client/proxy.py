@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import OptionError
-from .address import Address, hide_user
+from .address import Address, hide_secrets
 
 __all__ = ["ENVIRONMENT", "Proxy", "check_proxy", "parse_proxy", "proxy_for"]
 
@@ -149,4 +149,4 @@ def _check_socks(proxy: Proxy) -> None:
 
 def _refusal(url: object, expected: str) -> OptionError:
     # An error is logged, and a password must not be. What is no URL may be a password all the same.
-    return OptionError("proxy", hide_user(url) if isinstance(url, str) else type(url), expected)
+    return OptionError("proxy", hide_secrets(url) if isinstance(url, str) else type(url), expected)
