@@ -174,3 +174,24 @@ async def test_a_carrier_that_lost_trio_says_farewell(autojump_clock: object, fa
         carrier.give_up(farewell)
         carrier.give_up(farewell)
     assert server.sent == [event for event in [farewell] if event]
+
+
+async def test_a_channel_of_trios_is_read_without_a_task_in_between(autojump_clock: object) -> None:
+    tell, told = trio.open_memory_channel[Event](10)
+    server = Server()
+    carrier = open_exchange(told.receive, server.send, lambda call: call(), lambda call: call())
+    tell.send_nowait(text("a"))
+    tell.send_nowait(text("b"))
+    with trio.move_on_after(0):
+        await carrier.exchange.wait_event()
+    await carrier.exchange.wait_event()
+    assert [carrier.exchange.pop()["text"], carrier.exchange.pop()["text"]] == ["a", "b"]
+    tell.close()
+    await carrier.exchange.wait_event()
+    assert carrier.exchange.pop() == {"type": "websocket.disconnect", "code": 1006}
+
+
+async def test_the_method_of_anything_else_is_read_by_the_carrier() -> None:
+    tell, told = trio.open_memory_channel[Event](10)
+    for receive in (told.aclose, told.receive_nowait, Server().receive):
+        assert open_exchange(receive, Server().send, print, print).source is None  # type: ignore[arg-type]

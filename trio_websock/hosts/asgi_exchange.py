@@ -50,6 +50,7 @@ class Exchange:
         "_progress",
         "_queue",
         "_queued_size",
+        "_source",
         "_taken_size",
         "_to_server",
         "_waiting",
@@ -70,6 +71,7 @@ class Exchange:
         self._taken_size = 0
         self._arrived, self._progress = Parking(), Parking()
         self._is_ended = False
+        self._source = carrier.source
         #: Whether nothing more can be sent.
         self.is_gone: bool = False
         #: Whether the carrier is to tell of its progress.
@@ -93,8 +95,21 @@ class Exchange:
         """Wait until there is something to take. Checkpoint: always. Cancelled: nothing is lost."""
         if self._waiting:
             await trio.lowlevel.checkpoint()
-        while not self._waiting:
-            await self._arrived.park()
+        elif self._source is None:
+            while not self._waiting:
+                await self._arrived.park()
+        else:
+            await self._read(self._source)
+
+    async def _read(self, source: trio.MemoryReceiveChannel[Event]) -> None:
+        try:
+            self._waiting.append(await source.receive())
+            while True:
+                self._waiting.append(source.receive_nowait())
+        except trio.WouldBlock:
+            pass
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            self._waiting.append({"type": "websocket.disconnect", "code": 1006})
 
     def pop(self) -> Event:
         """The next event; only if there is one."""
@@ -216,6 +231,7 @@ class Carrier:
         "_unread_size",
         "exchange",
         "sent_size",
+        "source",
     )
 
     def __init__(self, receive: Receive, send: Send, to_trio: Post, make_rest: Callable[[], Rest]) -> None:
@@ -228,6 +244,9 @@ class Carrier:
         self._is_broken = False
         self._is_ending = False
         self._scope = anyio.CancelScope(shield=True)
+        #: Where ``receive`` is the method of a channel of Trio's, that channel: cancelling it loses nothing, so Trio's
+        #: end may read it without a task in between.
+        self.source: trio.MemoryReceiveChannel[Event] | None = _channel_behind(receive)
         #: Bytes sent, or given up.
         self.sent_size: int = 0
         #: The other end.
@@ -264,7 +283,8 @@ class Carrier:
         try:
             with self._scope:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._read_all)
+                    if self.source is None:
+                        tasks.start_soon(self._read_all)
                     await self._send_all()
                     tasks.cancel_scope.cancel()
         finally:
@@ -336,3 +356,9 @@ def open_exchange(
     carrier = Carrier(receive, send, to_trio, make_rest)
     carrier.attach(Exchange(carrier, to_server))
     return carrier
+
+
+def _channel_behind(receive: Receive) -> trio.MemoryReceiveChannel[Event] | None:
+    """Hypercorn gives its applications the method of a memory channel, and most frameworks pass it on as it is."""
+    channel = getattr(receive, "__self__", None)
+    return channel if isinstance(channel, trio.MemoryReceiveChannel) and receive == channel.receive else None
