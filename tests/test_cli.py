@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import signal
 import socket
@@ -310,10 +311,12 @@ def test_a_module_of_that_name_is_served_as_ever(
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
-    cli.main(["connect", "--port", "0"])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    importlib.invalidate_caches()
+    cli.main(["connect", "--origin", "https://a.example"])
     assert asked == {"served": "connect"}
-    cli.main(["connect", "ws://h"])
-    assert asked == {"served": "connect", "connected": ["ws://h"]}
+    cli.main(["connect", "WS://h"])
+    assert asked == {"served": "connect", "connected": ["WS://h"]}
 
 
 @pytest.mark.parametrize("target", ["connect:app", "connector", "site:app"])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import importlib.metadata
+import importlib.util
 import logging
 import os
 import ssl
@@ -75,9 +76,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _is_module_connect(words: Sequence[str]) -> bool:
     """Whether a module of that name is to be served, as it was before there was a client."""
-    if any("://" in word for word in words):
+    if any(word.lower().startswith(("ws://", "wss://")) for word in words):
         return False
-    return any(os.path.exists(name) for name in ("connect.py", "connect/__init__.py"))
+    _search_here()
+    return importlib.util.find_spec("connect") is not None
+
+
+def _search_here() -> None:
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
 
 
 def _serve(words: Sequence[str]) -> int:
@@ -149,8 +156,7 @@ def _load(text: str) -> object:
 
 
 def _import(name: str) -> ModuleType:
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    _search_here()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
