@@ -15,7 +15,19 @@ import pytest
 import trio
 import trustme
 
-from trio_websock import ConnectFailed, Ok, ProxyFailed, Push, Response, open_websocket, serve, upgrade
+from trio_websock import (
+    NORMAL,
+    ConnectFailed,
+    Ok,
+    ProxyFailed,
+    Push,
+    Response,
+    Stop,
+    connect,
+    open_websocket,
+    serve,
+    upgrade,
+)
 
 WORDS = "me:pass"
 
@@ -339,6 +351,25 @@ async def test_a_redirect_goes_through_the_proxy_too(start_scripted, port):
     heads = []
     assert await ask("ws://h/redirect", proxy=await start_scripted(tunnel))
     assert len(heads) == 2
+
+
+async def test_a_client_that_runs_a_handler_goes_through_it_too(start_scripted, port):
+    class Hello:
+        def init(self, args):
+            return Push("hello", None)
+
+        def handle_in(self, message, state):
+            messages.append(message)
+            return Stop(NORMAL, state)
+
+    async def tunnel(stream):
+        heads.append(await receive_head(stream))
+        await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
+        await tunnel_to(port, stream)
+
+    heads, messages = [], []
+    await connect("ws://h.invalid", Hello, proxy=await start_scripted(tunnel))
+    assert len(heads) == len(messages) == 1
 
 
 async def test_the_environment_is_no_business_of_a_given_stream(port, monkeypatch):
