@@ -16,7 +16,7 @@ class Private(IntEnum):
 
 
 @pytest.mark.parametrize("code", [*REGISTERED, 3000, 3999, 4000, 4999, *CloseCode, Private.GONE_FISHING])
-def test_a_code_that_may_travel(code: int) -> None:
+def test_a_code_that_may_travel_is_known(code: int) -> None:
     assert is_sendable(code)
 
 
@@ -32,7 +32,7 @@ def test_a_code_that_may_travel(code: int) -> None:
         *[pytest.param(code, id=f"{code}: from 5000 up") for code in (5000, 65535, 65536, 10**30)],
     ],
 )
-def test_a_code_that_may_not_travel(code: int) -> None:
+def test_a_code_that_may_not_travel_is_known(code: int) -> None:
     assert not is_sendable(code)
 
 

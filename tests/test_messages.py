@@ -50,7 +50,7 @@ NUMBERS = array("I", [1, 2]).tobytes()
         pytest.param(Text([b"\xc3", b"\xa9"]), b"\xc3\xa9", id="a code point split over the parts of a Text"),
     ],
 )
-def test_text_messages(message: str | Text, payload: bytes) -> None:
+def test_str_and_text_become_text_in_utf8(message: str | Text, payload: bytes) -> None:
     assert encode_message(message) == (Opcode.TEXT, payload)
 
 
@@ -69,7 +69,7 @@ def test_text_messages(message: str | Text, payload: bytes) -> None:
         pytest.param(Binary(b"\xff"), b"\xff", id="Binary of bytes"),
     ],
 )
-def test_binary_messages(message: Any, payload: bytes) -> None:
+def test_bytes_like_and_binary_become_binary(message: Any, payload: bytes) -> None:
     assert encode_message(message) == (Opcode.BINARY, payload)
 
 

@@ -119,7 +119,7 @@ def stop_with(messages: Any) -> Stop[int]:
         pytest.param(NotImplemented, id="NotImplemented"),
     ],
 )
-def test_not_a_result(result: object, callback: str) -> None:
+def test_what_is_no_result_is_refused(result: object, callback: str) -> None:
     error = refusal_of(result, callback)
     assert str(error) == f"Chat.{callback} returned {result!r}: expected Ok, Push, Reply or Stop"
 
@@ -161,7 +161,7 @@ def test_a_code_that_may_travel_wins_over_the_reasons_own(detail: Any, code: int
     "code", [-1, 0, 1, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, 65535, 65536, 70000, 10**20]
 )
 @pytest.mark.parametrize("detail", [lambda code: code, lambda code: (code, "bye")], ids=["code", "(code, text)"])
-def test_a_code_that_may_not_travel(detail: Any, code: int) -> None:
+def test_a_close_with_a_code_that_may_not_travel_is_refused(detail: Any, code: int) -> None:
     words = f"close code {code} may not be sent: allowed are 1000-1003, 1007-1014 and 3000-4999"
     with pytest.raises(ResultError, match=words):
         check(Stop(NORMAL, 0, detail(code)))

@@ -110,7 +110,7 @@ async def test_a_given_socket_stream_is_used(server):
     assert "'host': 'example.com'" in await ask("ws://example.com/", stream=stream)
 
 
-async def test_a_limit_holds(url):
+async def test_a_message_over_the_limit_closes_with_1009(url):
     with pytest.raises(ConnectionClosed) as caught:
         await ask(url, "x" * 101, max_message_size=100)
     assert caught.value.code == 1009
@@ -177,7 +177,7 @@ async def test_a_refusal_carries_the_response(url):
     assert (response.status, response.body, response.headers["x-why"]) == (403, b"not you", "because")
 
 
-async def test_nobody_listens():
+async def test_where_nobody_listens_the_cause_is_told():
     listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
     port = listener.socket.getsockname()[1]
     await listener.aclose()

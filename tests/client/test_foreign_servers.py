@@ -159,7 +159,7 @@ async def test_a_ping_is_answered(url):
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 3000, 4999])
-async def test_the_server_closes(url, code):
+async def test_the_server_s_close_is_told_with_code_and_text(url, code):
     async with open_client(url) as websocket:
         await websocket.send(f"close {code}")
         with pytest.raises(ConnectionClosed) as caught:
@@ -167,7 +167,7 @@ async def test_the_server_closes(url, code):
     assert (caught.value.code, caught.value.text, caught.value.closed_by) == (code, "as you wish", "peer")
 
 
-async def test_we_close(url):
+async def test_our_close_is_answered_with_its_code(url):
     async with open_client(url) as websocket:
         await websocket.close(4000, "enough")
         assert websocket.closed.code == 4000

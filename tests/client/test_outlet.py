@@ -31,5 +31,6 @@ async def test_others_get_a_turn_after_a_few_messages():
             await outlet.take_turn()
 
 
-async def test_nothing_sent_is_nothing_to_wait_for(nursery):
-    await open_outlet().wait_flushed(nursery)
+async def test_nothing_sent_is_nothing_to_wait_for(nursery, autojump_clock):
+    with trio.fail_after(1):
+        await open_outlet().wait_flushed(nursery)

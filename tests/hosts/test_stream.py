@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 from trio.testing import memory_stream_pair
 
 from trio_websock import ConnectionLost, Error, FrameError, Opcode, Ping, Remote
@@ -135,22 +136,28 @@ async def test_wait_closed_ends_with_the_stream(pair):
     transport.send_close_nowait(1000, b"")
     await peer.send_all(text(b"discarded"))
     await peer.aclose()
-    await transport.wait_closed()
+    with trio.fail_after(1):
+        await transport.wait_closed()
 
 
-async def test_wait_closed_after_a_fault_reads_to_the_end_of_the_stream(pair):
+async def test_wait_closed_after_a_fault_reads_to_the_end_of_the_stream(pair, nursery):
     transport, peer = pair
     await peer.send_all(b"\x83\x80" + KEY)
     await transport.receive(10)
+    nursery.start_soon(transport.wait_closed)
     await peer.send_all(b"\x88\x80" + KEY)
+    await wait_all_tasks_blocked()
+    assert nursery.child_tasks
     await peer.aclose()
-    await transport.wait_closed()
+    await wait_all_tasks_blocked()
+    assert not nursery.child_tasks
 
 
 async def test_wait_closed_ends_when_the_connection_is_lost(pair):
     transport, _ = pair
     transport.abort()
-    await transport.wait_closed()
+    with trio.fail_after(1):
+        await transport.wait_closed()
     transport.send_eof_nowait()
 
 

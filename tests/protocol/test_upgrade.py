@@ -224,7 +224,7 @@ class TestOrigin:
         assert is_allowed(request(origin=[origin]), ["https://first.org", entry]) is allowed
 
     @pytest.mark.parametrize("origin", ["null", "https://anywhere", "nonsense"])
-    def test_any_is_any(self, origin: str) -> None:
+    def test_any_allows_every_origin(self, origin: str) -> None:
         assert is_allowed(request(origin=[origin]), "any")
 
     @pytest.mark.parametrize("verdict", [True, False])

@@ -11,13 +11,14 @@ from trio_websock.hosts.wire import StreamWire
 from trio_websock.server.body import body_for
 from trio_websock.server.head import BadRequest
 from trio_websock.server.http import HttpChannel
+from trio_websock.testing import MemoryStream, open_memory_streams
 
 GET = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /b HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n"
 
 
-def open_channel() -> tuple[HttpChannel, trio.abc.Stream]:
-    client, server = trio.testing.memory_stream_pair()
+def open_channel() -> tuple[HttpChannel, MemoryStream]:
+    client, server = open_memory_streams()
     return HttpChannel(StreamWire(server), 100, 10), client
 
 
@@ -130,20 +131,22 @@ async def test_lingering_lasts_a_second_at_most(autojump_clock: trio.testing.Moc
     await client.aclose()
 
 
-async def test_lingering_survives_a_reset() -> None:
+async def test_lingering_ends_with_a_reset(autojump_clock: trio.testing.MockClock) -> None:
     channel, client = open_channel()
-    await channel.wire.aclose()
+    client.reset()
+    start = trio.current_time()
     await channel.linger()
-    await client.aclose()
+    assert trio.current_time() == start
 
 
 # While a request is being answered.
 
 
-async def test_a_client_that_has_reset_its_connection_is_gone() -> None:
-    channel, _ = open_channel()
-    await channel.wire.aclose()
-    await channel.wait_gone()
+async def test_a_client_that_has_reset_its_connection_is_gone(autojump_clock: trio.testing.MockClock) -> None:
+    channel, client = open_channel()
+    client.reset()
+    with trio.fail_after(1):
+        await channel.wait_gone()
 
 
 async def test_a_body_nobody_wants_is_read_for_a_second_at_most(autojump_clock: trio.testing.MockClock) -> None:
