@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
-from trio.testing import memory_stream_pair
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_websock import ConnectionLost, Error, FrameError, Opcode, Ping, Remote
 from trio_websock.hosts.stream import StreamTransport
