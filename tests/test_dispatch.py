@@ -223,3 +223,20 @@ async def test_error_about_another_connection_is_an_exception_like_any_other(fai
         await peer.send("x")
         assert peer.close_sent == (1011, "")
         assert await peer.wait_ended() == Error(failure)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("messages", [["cancel and raise"], ["cancel", "raise"]])
+async def test_failure_of_a_plain_callback_is_told_though_the_nursery_was_cancelled(messages, autojump_clock, caplog):
+    class Hasty(Echo):
+        def handle_in(self, message, state):
+            if "cancel" in message:
+                current_connection().nursery.cancel_scope.cancel()
+            if "raise" in message:
+                raise KeyError
+            return Ok(state)
+
+    async with open_test_connection(Hasty, raise_handler_errors=False) as peer:
+        await peer.send(*messages)
+        await peer.connection.wait_ended()
+    assert [record.exc_info[0] for record in caplog.records] == [KeyError]

@@ -156,7 +156,12 @@ class Dispatcher:
             await self._writer.wait_flushed()
         if not self._inbox:
             self._idle.resume()
-            await self._inbox.wait_item()
+            try:
+                await self._inbox.wait_item()
+            except trio.Cancelled:
+                if self._left is _NO_RESULT:
+                    raise
+                # Cancelled by what a plain callback did, which has more to say; the next checkpoint cancels again.
             if self._left is not _NO_RESULT:
                 result, self._left = self._left, _NO_RESULT
                 self._is_resting = False
