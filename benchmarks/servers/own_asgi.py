@@ -1,6 +1,6 @@
 """This library hosted by others: the handlers of :mod:`benchmarks.servers.own` behind their frames and sockets.
 
-``OWN_HOST`` says whose: ``hypercorn`` (its Trio worker), ``uvicorn`` (asyncio with uvloop, and a Trio loop beside it) or
+``OWN_HOST`` says whose: ``hypercorn`` (its Trio worker), ``uvicorn`` (asyncio with uvloop, a Trio loop beside it) or
 ``trio-websocket``.
 """
 

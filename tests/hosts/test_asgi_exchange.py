@@ -192,6 +192,6 @@ async def test_a_channel_of_trios_is_read_without_a_task_in_between(autojump_clo
 
 
 async def test_the_method_of_anything_else_is_read_by_the_carrier() -> None:
-    tell, told = trio.open_memory_channel[Event](10)
+    _, told = trio.open_memory_channel[Event](10)
     for receive in (told.aclose, told.receive_nowait, Server().receive):
         assert open_exchange(receive, Server().send, print, print).source is None  # type: ignore[arg-type]
