@@ -22,8 +22,9 @@ from trio_websock import NORMAL, Ok, Options, Push, Stop, current_connection, se
 from trio_websock.behaviour.handler import bind_handler
 from trio_websock.connection import Connection
 from trio_websock.hosts.stream import StreamTransport
+from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.hosts.tls import TlsWire
-from trio_websock.hosts.wire import SocketWire, StreamWire
+from trio_websock.hosts.wire import SocketWire
 from trio_websock.nursery import run_connection
 from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing import each_checkpoint

@@ -24,7 +24,7 @@ from trio_websock import (
 from trio_websock.behaviour.handler import bind_handler
 from trio_websock.connection import Connection
 from trio_websock.hosts.stream import StreamTransport
-from trio_websock.hosts.wire import StreamWire
+from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.nursery import run_connection
 from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing.connection import open_test_connection

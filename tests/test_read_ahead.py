@@ -12,7 +12,7 @@ from trio_websock import Ok, Options
 from trio_websock.behaviour.handler import bind_handler
 from trio_websock.connection import Connection
 from trio_websock.hosts.stream import StreamTransport
-from trio_websock.hosts.wire import StreamWire
+from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.nursery import run_connection
 from trio_websock.protocol.deflate import DeflateParameters, PerMessageDeflate
 from trio_websock.protocol.machine import Limits, Machine, Role

@@ -7,7 +7,7 @@ import trio
 
 from trio_websock import ConnectionLost, HandshakeError
 from trio_websock.client.response import MAX_BODY_SIZE, receive_response
-from trio_websock.hosts.wire import StreamWire
+from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.testing.memory_listener import open_memory_streams
 
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"

@@ -33,8 +33,8 @@ from trio_websock import (
     serve,
     upgrade,
 )
+from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.hosts.tls import TlsWire
-from trio_websock.hosts.wire import StreamWire
 from trio_websock.testing.memory_listener import open_memory_streams
 from trio_websock.testing.scripted_peer import ScriptedPeer, binary, close, text
 

@@ -8,7 +8,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_websock import ConnectionLost, Error, FrameError, Opcode, Ping, Remote
 from trio_websock.hosts.stream import StreamTransport
-from trio_websock.hosts.wire import StreamWire
+from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.protocol.machine import Limits, Machine, Role
 
 LIMITS = Limits(max_message_size=1000, max_frame_size=None, max_empty_fragments=10, validate_utf8=True)

@@ -14,7 +14,6 @@ from trio_websock import ConnectionLost
 from trio_websock.hosts.tls import TlsWire
 from trio_websock.hosts.wire import SocketWire
 
-
 RECORD_HEAD = b"\x17\x03\x03\x01\x00"  # 256 bytes of application data follow
 
 

@@ -6,10 +6,10 @@ import socket
 
 import pytest
 import trio
-from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
 from trio_websock import ConnectionLost
-from trio_websock.hosts.wire import RECEIVE_SIZE, SocketWire, StreamWire, wire_for
+from trio_websock.hosts.wire import RECEIVE_SIZE, SocketWire
 
 
 @pytest.fixture
@@ -206,67 +206,3 @@ async def test_address_told_by_accept_outlives_a_reset():
         wire = SocketWire(*listener.accept())
         assert wire.client == name
         wire.abort()
-
-
-async def test_socket_stream_gives_up_its_socket():
-    ours, theirs = socket.socketpair()
-    wire = wire_for(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
-    assert isinstance(wire, SocketWire)
-    assert wire.peer == "local peer"
-    theirs.send(b"x")
-    assert await wire.receive() == b"x"
-    await wire.aclose()
-    theirs.close()
-
-
-# Any other stream
-
-
-@pytest.fixture
-def stream_pair():
-    ours, theirs = memory_stream_pair()
-    return wire_for(ours), theirs
-
-
-async def test_stream_carries_bytes_both_ways(stream_pair):
-    wire, theirs = stream_pair
-    assert isinstance(wire, StreamWire)
-    await theirs.send_all(b"in")
-    assert await wire.receive() == b"in"
-    await wire.send_all([b"o", b"ut"])
-    assert await theirs.receive_some() == b"out"
-
-
-async def test_broken_stream_is_a_lost_connection(stream_pair):
-    wire, theirs = stream_pair
-    await theirs.aclose()
-    with pytest.raises(ConnectionLost):
-        await wire.send_all([b"x"])
-    await wire.aclose()
-    with pytest.raises(ConnectionLost):
-        await wire.receive()
-
-
-async def test_cancelled_flush_breaks_a_stream_instead_of_tearing_a_frame(stream_pair):
-    wire, theirs = stream_pair
-    wire.write_nowait([b"frame"])
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        await wire.flush_some()
-    wire.write_nowait([b"next"])
-    assert wire.flush_nowait()
-    await wire.aclose()
-    assert await theirs.receive_some() == b""
-
-
-async def test_flush_of_nothing_is_a_checkpoint(stream_pair):
-    wire, _ = stream_pair
-    with trio.testing.assert_checkpoints():
-        await wire.flush_some()
-
-
-async def test_aborted_stream_is_closed(stream_pair):
-    wire, theirs = stream_pair
-    wire.send_eof_nowait()
-    wire.abort()
-    assert await theirs.receive_some() == b""

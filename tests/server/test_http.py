@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from trio_websock import ConnectionLost
-from trio_websock.hosts.wire import StreamWire
+from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.server.body import body_for
 from trio_websock.server.head import BadRequest
 from trio_websock.server.http import HttpChannel

@@ -25,7 +25,7 @@ from trio_websock import (
     is_upgrade,
     upgrade,
 )
-from trio_websock.hosts.wire import StreamWire
+from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.server.ledger import Ledger, Notice
 from trio_websock.server.session import Session
 from trio_websock.server.site import Wish, site_for

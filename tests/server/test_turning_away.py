@@ -10,7 +10,7 @@ import trio
 import trio.testing
 import trustme
 
-from trio_websock.hosts.wire import StreamWire
+from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.server.session import refuse_wire
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

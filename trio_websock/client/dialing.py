@@ -15,7 +15,8 @@ import trio
 
 from ..errors import ConnectionLost, OptionError
 from ..hosts.stream import StreamTransport
-from ..hosts.wire import Wire, wire_for
+from ..hosts.stream_wire import wire_for
+from ..hosts.wire import Wire
 from ..options import Options
 from ..protocol.deflate import PerMessageDeflate
 from ..protocol.machine import Limits, Machine, Role

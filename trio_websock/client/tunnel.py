@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 import trio
 
 from ..errors import ConnectionLost, describe
+from ..hosts.stream_wire import wire_for
 from ..hosts.tls import TlsWire
-from ..hosts.wire import Wire, wire_for
+from ..hosts.wire import Wire
 from ..request import Headers, Request
 from .failures import HandshakeError, ProxyFailed, words_for
 from .handshake import authorize, serialize_request

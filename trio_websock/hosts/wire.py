@@ -3,8 +3,8 @@
 In and out: bytes. Knows nothing of HTTP or frames. Whatever is to be sent is queued first and leaves the queue only
 as the kernel takes it, so a cancelled wait loses nothing and repeats nothing.
 
-``SocketWire`` talks to a non-blocking stdlib socket, and waits only when the system call would block. ``StreamWire``
-does what it can with any ``trio.abc.Stream``. TLS lies on top of either, in ``tls.py``.
+``SocketWire`` talks to a non-blocking stdlib socket, and waits only when the system call would block; any other
+``trio.abc.Stream`` is carried by ``stream_wire.py``. TLS lies on top of either, in ``tls.py``.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ import trio
 from ..errors import ConnectionLost
 from .readiness import watch_socket
 
-__all__ = ["SocketWire", "StreamWire", "Wire", "wire_for"]
+__all__ = ["SocketWire", "Wire"]
 
 RECEIVE_SIZE = 64 * 1024  # bytes a read asks for: below glibc's threshold for mapping each buffer anew
+LARGE_RECEIVE_SIZE = 256 * 1024  # bytes it asks for when the last one was filled: a large message is on its way
 GATHER_SIZE = 64 * 1024  # bytes up to which joining chunks is cheaper than handing the kernel a list
 GATHER_LEN = 64  # chunks handed to the kernel at once; far below IOV_MAX
 
-_FACTS = ("client", "received_size", "scheme", "unsent_size")  # what every wire says of itself
+FACTS = ("client", "received_size", "scheme", "unsent_size")  # what every wire says of itself
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends RST
 
 
@@ -132,7 +133,7 @@ class SocketWire(Wire):
         address: the peer's, as ``accept`` told it; a socket that has been reset since cannot tell it any more.
     """
 
-    __slots__ = ("_chunks", "_fault", "_fd", "_is_flushing", "_socket", "_watch", *_FACTS)
+    __slots__ = ("_chunks", "_fault", "_fd", "_is_flushing", "_receive_size", "_socket", "_watch", *FACTS)
 
     def __init__(self, sock: socket.socket, address: object = None) -> None:
         sock.setblocking(False)
@@ -142,6 +143,7 @@ class SocketWire(Wire):
         self._watch = watch_socket(self._fd)
         self._fault: OSError | None = None
         self._is_flushing = False
+        self._receive_size = RECEIVE_SIZE
         self.received_size: int = 0
         self.unsent_size: int = 0
         self.scheme: str = "http"
@@ -189,12 +191,14 @@ class SocketWire(Wire):
             raise self._fault
         watch = self._watch
         try:
-            data = self._socket.recv(RECEIVE_SIZE)
+            data = self._socket.recv(self._receive_size)
         except BlockingIOError:
             watch.is_ready = False
             return None
         size = len(data)
-        watch.is_ready = size == RECEIVE_SIZE or watch.has_ended
+        is_full = size == self._receive_size
+        self._receive_size = LARGE_RECEIVE_SIZE if size >= RECEIVE_SIZE else RECEIVE_SIZE
+        watch.is_ready = is_full or watch.has_ended
         self.received_size += size
         return data
 
@@ -300,101 +304,3 @@ def _prepare_socket(sock: socket.socket, address: object) -> tuple[str, int] | N
     except OSError:  # the peer has left already; the first read will say so
         name = address
     return (name[0], name[1]) if isinstance(name, tuple) else None
-
-
-@final
-class StreamWire(Wire):
-    """Any ``trio.abc.Stream``, taken over.
-
-    Such a stream cannot say how much of a cancelled ``send_all`` it took, so a cancelled ``flush_some`` breaks it:
-    whatever was queued is forgotten and nothing is sent any more.
-    """
-
-    __slots__ = ("_is_broken", "_queue", "_stream", *_FACTS)
-
-    def __init__(self, stream: trio.abc.Stream, *, client: tuple[str, int] | None = None, scheme: str = "http") -> None:
-        self._stream = stream
-        self._queue = bytearray()
-        self._is_broken = False
-        self.received_size = 0
-        self.unsent_size = 0
-        self.client = client
-        self.scheme = scheme
-
-    @property
-    def client_certificate(self) -> Mapping[str, Any] | None:
-        return self._stream.getpeercert() or None if isinstance(self._stream, trio.SSLStream) else None
-
-    async def receive(self) -> bytes:
-        try:
-            data = bytes(await self._stream.receive_some(RECEIVE_SIZE))
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise ConnectionLost(f"nothing more can be read: {exc}") from exc
-        self.received_size += len(data)
-        return data
-
-    def write_nowait(self, chunks: Iterable[bytes]) -> None:
-        if not self._is_broken:
-            for chunk in chunks:
-                self._queue += chunk
-            self.unsent_size = len(self._queue)
-
-    def flush_nowait(self) -> bool:
-        return not self._queue
-
-    async def flush_some(self) -> None:
-        slice_ = bytes(self._queue[:GATHER_SIZE])
-        if not slice_:
-            await trio.lowlevel.checkpoint()
-            return
-        try:
-            await self._stream.send_all(slice_)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._break()
-            raise ConnectionLost(f"nothing more can be sent: {exc}") from exc
-        except BaseException:
-            self._break()
-            raise
-        del self._queue[: len(slice_)]
-        self.unsent_size = len(self._queue)
-
-    def _break(self) -> None:
-        self._is_broken = True
-        self._queue.clear()
-        self.unsent_size = 0
-
-    def send_eof_nowait(self) -> None:
-        """Do nothing: a stream can only wait for this, and its peer sees the end at ``aclose`` anyway."""
-
-    async def aclose(self) -> None:
-        self._break()
-        with trio.CancelScope(shield=True) as scope:
-            scope.cancel()  # the forceful close that every AsyncResource owes us
-            try:
-                await self._stream.aclose()
-            except Exception:
-                pass  # whatever it had to complain about, it is closed now: that is owed, too
-
-    def abort(self) -> None:
-        self._break()
-        trio.lowlevel.spawn_system_task(self.aclose)
-
-
-def wire_for(stream: trio.abc.Stream) -> Wire:
-    """The best wire for ``stream``: a plain ``trio.SocketStream`` gives up its socket to a ``SocketWire``."""
-    if type(stream) is trio.SocketStream:
-        sock = stream.socket
-        return SocketWire(socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach()))
-    if isinstance(stream, trio.SSLStream):
-        return StreamWire(stream, client=_client_of(stream.transport_stream), scheme="https")
-    return StreamWire(stream)
-
-
-def _client_of(stream: object) -> tuple[str, int] | None:
-    if not isinstance(stream, trio.SocketStream):
-        return None
-    try:
-        name = stream.socket.getpeername()
-    except OSError:  # it has left; the first read will say so
-        return None
-    return name[:2] if isinstance(name, tuple) else None

@@ -3,13 +3,15 @@
 In: the heads of data frames, and their payloads unmasked, in pieces as they arrive. Out: a ``str`` or ``bytes`` for
 each whole message, inflated, checked and within its limits. Knows neither masks nor sockets nor control frames.
 
-What has arrived of a message lies in one bytearray, so that memory grows with the bytes and not with the number of
-pieces. Text is checked piece by piece, to fail as soon as it cannot become valid, and decoded once at its end.
+What has arrived of a message lies in one ``BytesIO``, so that memory grows with the bytes and not with the number of
+pieces; unlike a bytearray it gives away what it holds without copying it. Text is checked piece by piece, to fail as
+soon as it cannot become valid, and decoded once at its end.
 """
 
 from __future__ import annotations
 
 import codecs
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -58,11 +60,16 @@ class Assembler:
         self.in_message: bool = False
         self._limits = limits
         self._deflate = deflate
-        self._buffer: bytearray | None = None
+        self._buffer: io.BytesIO | None = None
         self._decoder: codecs.IncrementalDecoder | None = None
         self._text = False
         self._compressed = False
         self._empty_fragments = 0
+
+    @property
+    def _size(self) -> int:
+        """Bytes of the open message that have arrived."""
+        return 0 if self._buffer is None else self._buffer.tell()
 
     def open_frame(self, head: Head) -> None:
         """Check a data frame against the message it belongs to, before a byte of its payload.
@@ -98,7 +105,7 @@ class Assembler:
             )
         # What travels compressed may be longer than what it inflates to; the inflated size is what counts there.
         if limits.max_message_size is not None and not self._compressed:
-            size = length + len(self._buffer or b"")
+            size = length + self._size
             if size > limits.max_message_size:
                 raise self._too_big(f"of at least {size} bytes")
 
@@ -134,7 +141,7 @@ class Assembler:
     def _inflate(self, piece: bytes, last: bool) -> bytes:
         assert self._deflate is not None  # only then does parse_head let RSV1 pass
         limit = self._limits.max_message_size
-        room = None if limit is None else limit - len(self._buffer or b"")
+        room = None if limit is None else limit - self._size
         inflated = self._deflate.decompress(piece, last, room)
         if room is not None and len(inflated) > room:
             if self._text and self._limits.validate_utf8:
@@ -148,8 +155,8 @@ class Assembler:
         if self._text and self._limits.validate_utf8:
             self._check_text(piece)
         if self._buffer is None:
-            self._buffer = bytearray()
-        self._buffer += piece
+            self._buffer = io.BytesIO()
+        self._buffer.write(piece)
 
     def _check_text(self, piece: bytes) -> None:
         if self._decoder is None:
@@ -157,12 +164,12 @@ class Assembler:
         self._decoder.decode(piece)
 
     def _close_message(self, piece: bytes) -> str | bytes:
-        payload: bytes | bytearray = piece
+        payload = piece
         if self._buffer is not None:
-            payload = self._buffer
-            payload += piece
+            self._buffer.write(piece)
+            payload = self._buffer.getvalue()
         self.in_message = False
         self._buffer = self._decoder = None
         if not self._text:
-            return bytes(payload)
+            return payload
         return str(payload, "utf-8", "strict" if self._limits.validate_utf8 else "surrogateescape")

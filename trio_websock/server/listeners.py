@@ -17,7 +17,8 @@ from typing import Any, TypeAlias, final
 import trio
 
 from ..errors import OptionError
-from ..hosts.wire import SocketWire, Wire, wire_for
+from ..hosts.stream_wire import wire_for
+from ..hosts.wire import SocketWire, Wire
 from ..options import ServerOptions
 from .binding import SocketFile, bind_tcp, bind_unix
 

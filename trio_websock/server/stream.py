@@ -17,7 +17,8 @@ from ..behaviour.results import Stop
 from ..codes import CloseCode
 from ..connection import Connection
 from ..errors import OptionError, StateError
-from ..hosts.wire import Wire, wire_for
+from ..hosts.stream_wire import wire_for
+from ..hosts.wire import Wire
 from ..nursery import run_connection
 from ..options import (
     CONNECTION_NAMES,
