@@ -393,6 +393,14 @@ async def test_nobody_who_reads_ends_it(nursery, url):
     assert await process.wait() == 141
 
 
+async def test_a_reader_who_takes_a_break_does_not_hold_who_is_told_to_end(nursery, url):
+    process = await start(nursery, f"{url}/flood", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    await process.stdin.send_all(b"more\n")
+    await process.stdout.receive_some(1)
+    process.send_signal(signal.SIGTERM)
+    assert await process.wait() == 143
+
+
 async def test_a_closed_input_is_an_empty_one(url):
     words = ["sh", "-c", 'exec "$@" <&-', "sh", *words_for(url, "--wait", "0", "-v")]
     process = await trio.run_process(words, capture_stderr=True, check=False, cwd=ROOT)

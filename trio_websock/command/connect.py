@@ -6,6 +6,7 @@ In: words of a command line, and the three standard streams. Out: an exit status
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from collections.abc import Sequence
 
@@ -22,6 +23,7 @@ from .voices import JsonVoice, PlainVoice, TerminalVoice, Voice, complain
 __all__ = ["connect_main"]
 
 STDIN, STDOUT = 0, 1
+LAST_WORDS_TIMEOUT = 1.0  # seconds for a reader to take what is left, once we have been told to end
 
 _NO_EDITOR = "lines are edited by the terminal only: for history and more, pip install 'trio-websock[cli]'"
 
@@ -70,7 +72,8 @@ async def _converse_through(output: Output, plan: Plan) -> ExitStatus:
             if plan.is_interactive:
                 voice.tell(Noted(_NO_EDITOR))
             status = await run_exchange(plan, _source_for(plan), voice)
-            await output.drain()
+            with trio.move_on_after(math.inf if status < ExitStatus.INTERRUPTED else LAST_WORDS_TIMEOUT):
+                await output.drain()
         except OptionError as exc:
             failure = exc  # kept out of the nursery's group
         nursery.cancel_scope.cancel()
