@@ -21,9 +21,11 @@ import pytest
 import trio
 import uvicorn
 
+from trio_websock import Handler, Ok, Request, Response, Upgrade, check_upgrade, is_upgrade, upgrade
 from trio_websock.hosts.asgi import AsgiApp
 from trio_websock.hosts.asgi_loop import TrioLoop
 from trio_websock.testing.host_checks import ALL_CHECKS, Capability, Check, Host, missing_capabilities, run_check
+from trio_websock.testing.scripted_peer import Answer, ScriptedPeer, upgrade_request
 
 
 class TunnelStream(trio.abc.Stream):
@@ -279,3 +281,40 @@ def test_host_holds(host: Host, check: Check) -> None:
 def test_every_excuse_is_for_claims_there_are(other: Otherwise) -> None:
     for claim in other.claims.split("|"):
         assert any(re.search(other.claims, str(check)) for check in ALL_CHECKS), claim
+
+
+# What is special to HTTP/2, where the checks of HTTP cannot be asked.
+
+
+class Silent(Handler[Any, Any]):
+    def init(self, args: Any) -> Ok[Any]:
+        return Ok(None)
+
+    def handle_in(self, message: str | bytes, state: Any) -> Ok[Any]:
+        return Ok(state)
+
+
+async def ask_over_http2(application: object, *extra: str) -> Answer:
+    """What an opening handshake is answered with."""
+    async with HTTP2.open_server(application) as server, ScriptedPeer(await server.connect()) as peer:
+        await peer.send(upgrade_request("localhost", "/room?x=1", *extra))
+        return await peer.receive_answer()
+
+
+async def test_a_denial_over_http_2_is_a_response_with_its_body() -> None:
+    answer = await ask_over_http2(lambda request: Response(401, f"{request.target} {is_upgrade(request)}"))
+    assert (answer.status, answer.body) == (401, b"/room?x=1 True")
+
+
+async def test_a_handshake_over_http_2_passes_the_early_check() -> None:
+    def application(request: Request) -> Upgrade:
+        check_upgrade(request, subprotocols=["a"])
+        return upgrade(Silent, subprotocols=["a"], headers={"X-A": "b"})
+
+    answer = await ask_over_http2(application, "Sec-WebSocket-Protocol: b, a")
+    assert (answer.status, answer.header("sec-websocket-protocol"), answer.header("x-a")) == (101, "a", "b")
+
+
+@pytest.mark.parametrize(("origin", "status"), [("http://localhost", 101), ("http://evil.example", 403)])
+async def test_an_origin_over_http_2_is_that_of_the_authority(origin: str, status: int) -> None:
+    assert (await ask_over_http2(Silent, f"Origin: {origin}")).status == status
