@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from trio_websock import Handler, OptionError, Push, Response, Shutdown, StateError
-from trio_websock.hosts.asgi import AsgiApp
+from trio_websock.hosts.asgi import AsgiApp, _way_into
 
 Event = dict[str, Any]
 
@@ -120,6 +120,13 @@ def test_the_end_of_the_servers_loop_ends_the_connections() -> None:
 
     run(scenario())
     assert handler.reasons == [Shutdown()]
+
+
+def test_what_is_on_its_way_to_a_loop_that_is_closed_is_lost() -> None:
+    loop, lost = asyncio.new_event_loop(), threading.Event()
+    loop.close()
+    _way_into(loop, lost.set)(lambda: pytest.fail("called"))
+    assert lost.is_set()
 
 
 def test_a_cancelled_call_says_goodbye() -> None:

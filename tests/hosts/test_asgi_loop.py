@@ -9,6 +9,7 @@ import threading
 
 import pytest
 import trio
+import trio.testing
 
 from trio_websock import StateError
 from trio_websock.hosts.asgi_loop import TrioLoop, start_loop
@@ -49,15 +50,13 @@ def test_what_comes_behind_the_end_is_dropped_or_refused() -> None:
         loop.watch(lambda: None)
 
 
-def test_a_task_that_comes_too_late_for_the_nursery_is_dropped() -> None:
-    loop = start_loop()
-
-    def end_and_start() -> None:
+async def test_a_task_that_comes_behind_the_end_is_dropped() -> None:
+    loop = TrioLoop()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(loop.serve)
         loop.end()
-        trio.lowlevel.current_trio_token().run_sync_soon(lambda: loop.start_soon(trio.sleep_forever))
-
-    loop.post(end_and_start)
-    loop.join()
+    loop.start_soon(trio.sleep_forever)
+    await trio.testing.wait_all_tasks_blocked()
 
 
 def test_a_task_that_fails_ends_the_loop_and_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -222,6 +222,15 @@ async def test_a_client_that_takes_no_answer_is_dropped(nursery: trio.Nursery, a
     assert trio.current_time() == pytest.approx(5, abs=0.1)
 
 
+async def test_a_fault_of_ours_is_logged_and_ends_that_scope_alone(
+    connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect(Echo, headers=[("not", "bytes")])
+    client.tell(CONNECT)
+    await client.ended.wait()
+    assert caplog.records[-1].levelno == logging.ERROR
+
+
 # Plain requests.
 
 

@@ -113,6 +113,8 @@ async def test_a_large_message_counts_until_the_server_has_sent_it() -> None:
     async with opened() as (transport, _):
         transport.send_nowait((Opcode.BINARY, b"x" * 2 * SEND_SIZE))
         assert not transport.flush_nowait()
+        transport.send_nowait((Opcode.TEXT, b"more"))
+        assert not transport.flush_nowait()
         await transport.flush_some()
         assert transport.flush_nowait()
 

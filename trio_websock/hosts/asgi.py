@@ -159,7 +159,7 @@ class AsgiApp:
     async def _serve_beside(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = await self._loop_beside()
         farewell = {"type": "websocket.close", "code": 1011} if scope["type"] == "websocket" else None
-        post = _way_into(asyncio.get_running_loop())
+        post = _way_into(asyncio.get_running_loop(), lambda: carrier.exchange.lose())
         carrier = open_exchange(receive, send, loop.post, post)
         on_end = partial(post, partial(carrier.give_up, farewell))
         loop.watch(on_end)
@@ -184,12 +184,13 @@ def _call(function: Callable[[], None]) -> None:
     function()
 
 
-def _way_into(loop: asyncio.AbstractEventLoop) -> Post:
+def _way_into(loop: asyncio.AbstractEventLoop, on_closed: Callable[[], None]) -> Post:
     def post(function: Callable[[], None]) -> None:
         try:
             loop.call_soon_threadsafe(function)
-        except RuntimeError:  # it is closed: nobody is left there to be told
+        except RuntimeError:  # it is closed, and nobody is left there to be told
             logger.debug("the ASGI server's loop has ended")
+            on_closed()
 
     return post
 
