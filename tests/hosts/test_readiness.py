@@ -146,3 +146,24 @@ class TestEpoll:
 async def expect_closed(watch):
     with pytest.raises(trio.ClosedResourceError):
         await watch.wait()
+
+
+async def test_scope_that_a_step_leaves_open_and_cancels_harms_no_other_socket(pair):
+    ours, theirs, open_watch = pair
+    scope = trio.CancelScope()
+
+    def leave_a_scope_open():
+        ours.recv(10)
+        scope.__enter__()
+        scope.cancel()
+        return False
+
+    one, other = socket.socketpair()
+    with one, other:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch_socket(ours.fileno()).wait, leave_a_scope_open)
+            nursery.start_soon(watch_socket(one.fileno()).wait)
+            await wait_for_event()
+            theirs.send(b"x")
+            await wait_for_event()
+            other.send(b"x")

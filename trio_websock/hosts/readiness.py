@@ -162,6 +162,11 @@ if sys.platform == "linux":
 
         async def run(self) -> None:
             """Tell every watch what has happened to its socket, until the Trio run is over."""
+            try:
+                await trio.lowlevel.checkpoint()
+            except trio.Cancelled:
+                self._epoll.close()
+                raise
             poll, watches = self._epoll.poll, self._watches
             try:
                 while True:
@@ -170,8 +175,10 @@ if sys.platform == "linux":
                         watch = watches.get(fd)
                         if watch is not None:
                             watch.notice(flags)
-            finally:
-                self._epoll.close()
+            except trio.Cancelled:
+                # By the end of the run, or by a cancel scope that a step has opened and left open in this task, which
+                # may not end all other connections. A task that begins anew finds out.
+                trio.lowlevel.spawn_system_task(self.run)
 
         def add(self, fd: int, watch: EpollWatch) -> None:
             """Tell ``watch`` of ``fd`` from now on."""
