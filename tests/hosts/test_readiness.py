@@ -149,7 +149,7 @@ async def expect_closed(watch):
 
 
 async def test_scope_that_a_step_leaves_open_and_cancels_harms_no_other_socket(pair):
-    ours, theirs, open_watch = pair
+    ours, theirs, _ = pair
     scope = trio.CancelScope()
 
     def leave_a_scope_open():
