@@ -157,7 +157,7 @@ class Dispatcher:
         if not self._inbox:
             self._idle.resume()
             try:
-                await self._inbox.wait_item()
+                await self._inbox.loop.park()
             except trio.Cancelled:
                 if self._left is _NO_RESULT:
                     raise

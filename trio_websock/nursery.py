@@ -75,6 +75,7 @@ class _ConnectionNursery:
         "_idle",
         "_inbox",
         "_keepalive",
+        "_last",
         "_options",
         "_transport",
         "_writer",
@@ -92,6 +93,7 @@ class _ConnectionNursery:
         self._dispatcher = Dispatcher(connection, callbacks, self._transport, self._writer, self._idle)
         self._exit = Exit(connection, callbacks, self._dispatcher, self._transport, self._writer)
         self._keepalive = self._open_keepalive(connection)
+        self._last: list[Arrival] = []  # the batch with the peer's end
 
     def _open_keepalive(self, connection: Connection) -> Keepalive | None:
         interval, timeout = self._options.ping_interval, self._options.ping_timeout
@@ -153,36 +155,33 @@ class _ConnectionNursery:
     async def _receive(self) -> None:
         """The reader task."""
         try:
-            await self._receive_until_silence()
+            while True:
+                with self._idle.open_scope():
+                    await self._receive_arrivals()
+                    return
+                if self._idle.has_expired():
+                    self._notice_silence(Timeout())
+                    return
         except trio.Cancelled:
             await self._writer.accompany(self._transport.wait_closed)
             raise
 
-    async def _receive_until_silence(self) -> None:
-        while True:
-            with self._idle.open_scope():
-                await self._receive_arrivals()
-                return
-            if self._idle.has_expired():
-                self._notice_silence(Timeout())
-                return
-
     async def _receive_arrivals(self) -> None:
-        inbox, last = self._inbox, list[Arrival]()
-
-        def take(batch: list[Arrival]) -> int:
-            self._idle.touch(is_unfinished=not batch)
-            if batch and isinstance(batch[-1], (Remote, Error)):
-                last.extend(batch)
-                return 0
-            self._admit(batch)
-            return inbox.room
-
-        while not last:
+        inbox = self._inbox
+        while not self._last:
             await inbox.wait_room()
-            await self._transport.receive_each(inbox.room, take)
+            await self._transport.receive_each(inbox.room, self._take)
         await self._connection._mailbox.wait_handed_over()
-        self._admit(last)
+        self._admit(self._last)
+
+    def _take(self, batch: list[Arrival]) -> int:
+        """Deal with what one read yielded, in any task; how much more may come."""
+        self._idle.touch(is_unfinished=not batch)
+        if batch and isinstance(batch[-1], (Remote, Error)):
+            self._last = batch  # what was sent to the mailbox before has to be handed over first: the reader can wait
+            return 0
+        self._admit(batch)
+        return self._inbox.room
 
     def _admit(self, batch: list[Arrival]) -> bool:
         """Queue what has arrived and send the pongs it called for; whether more may come."""

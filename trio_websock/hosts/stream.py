@@ -34,12 +34,14 @@ class StreamTransport(Transport):
         leftover: bytes that came behind the handshake.
     """
 
-    __slots__ = ("_machine", "_queued_size", "_wire", "peer", "subprotocol")
+    __slots__ = ("_machine", "_queued_size", "_room", "_take", "_wire", "peer", "subprotocol")
 
     def __init__(self, wire: Wire, machine: Machine, subprotocol: str | None, leftover: bytes = b"") -> None:
         self._wire = wire
         self._machine = machine
         self._queued_size = 0
+        self._room: int  # in the next batch, and who gets it, while there is a receive_each
+        self._take: Callable[[list[Arrival]], int]
         self.subprotocol: str | None = subprotocol
         self.peer: str = wire.peer
         if leftover:
@@ -60,21 +62,19 @@ class StreamTransport(Transport):
         return self._parse(data, max_messages)
 
     async def receive_each(self, max_messages: int, take: Callable[[list[Arrival]], int]) -> None:
-        machine, room = self._machine, max_messages
-
-        def take_data(data: bytes) -> bool:
-            nonlocal room
-            room = take(self._parse(data, room))
-            return room > 0 and not machine.has_backlog
-
-        while room > 0:
-            if machine.has_backlog:
-                room = take(await self.receive(room))
+        self._room, self._take = max_messages, take
+        while self._room > 0:
+            if self._machine.has_backlog:
+                self._room = take(await self.receive(self._room))
                 continue
             try:
-                await self._wire.receive_each(take_data)
+                await self._wire.receive_each(self._take_data)
             except ConnectionLost as exc:
-                room = take([Error(exc)])
+                self._room = take([Error(exc)])
+
+    def _take_data(self, data: bytes) -> bool:
+        self._room = self._take(self._parse(data, self._room))
+        return self._room > 0 and not self._machine.has_backlog
 
     def receive_nowait(self, max_messages: int) -> list[Arrival]:
         machine = self._machine

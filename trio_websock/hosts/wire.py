@@ -133,7 +133,18 @@ class SocketWire(Wire):
         address: the peer's, as ``accept`` told it; a socket that has been reset since cannot tell it any more.
     """
 
-    __slots__ = ("_chunks", "_fault", "_fd", "_is_flushing", "_receive_size", "_socket", "_watch", *FACTS)
+    __slots__ = (
+        "_chunks",
+        "_fault",
+        "_fd",
+        "_is_flushing",
+        "_is_wanted",
+        "_receive_size",
+        "_socket",
+        "_take",
+        "_watch",
+        *FACTS,
+    )
 
     def __init__(self, sock: socket.socket, address: object = None) -> None:
         sock.setblocking(False)
@@ -143,6 +154,8 @@ class SocketWire(Wire):
         self._watch = watch_socket(self._fd)
         self._fault: OSError | None = None
         self._is_flushing = False
+        self._is_wanted = False  # whether there is a receive_each that wants more, and who gets it
+        self._take: Callable[[bytes], bool]
         self._receive_size = RECEIVE_SIZE
         self.received_size: int = 0
         self.unsent_size: int = 0
@@ -160,30 +173,29 @@ class SocketWire(Wire):
         return data
 
     async def receive_each(self, take: Callable[[bytes], bool]) -> None:
-        watch, is_wanted = self._watch, True
-
-        def take_waiting() -> bool:
-            nonlocal is_wanted
-            try:
-                data = self._receive_nowait()
-            except OSError as exc:
-                self._fault = exc  # the kernel tells it once
-                watch.is_ready = True
-                return False
-            if data is not None:
-                is_wanted = take(data)
-            # Who has more to say is read by a task, so that all others get their turn in between.
-            return is_wanted and not watch.is_ready
-
-        is_wanted = take(await self.receive())
-        while is_wanted:
+        watch, self._take = self._watch, take
+        self._is_wanted = take(await self.receive())
+        while self._is_wanted:
             if not watch.is_ready:
                 try:
-                    await watch.wait(take_waiting)
+                    await watch.wait(self._take_waiting)
                 except trio.ClosedResourceError as exc:
                     raise ConnectionLost(f"nothing more can be read: {exc}") from exc
-            if is_wanted:
-                is_wanted = take(await self.receive())
+            if self._is_wanted:
+                self._is_wanted = take(await self.receive())
+
+    def _take_waiting(self) -> bool:
+        """Read and give away what has come; whether to go on waiting."""
+        try:
+            data = self._receive_nowait()
+        except OSError as exc:
+            self._fault = exc  # the kernel tells it once
+            self._watch.is_ready = True
+            return False
+        if data is not None:
+            self._is_wanted = self._take(data)
+        # Who has more to say is read by a task, so that all others get their turn in between.
+        return self._is_wanted and not self._watch.is_ready
 
     def _receive_nowait(self) -> bytes | None:
         """What the socket has; ``None``: nothing yet."""

@@ -142,14 +142,16 @@ class Session:
         agreement = await self._speak_http()
         if agreement is None:
             return
+        connection, wish = self._open(agreement), agreement.wish
+        del agreement  # what the handshake needed is not kept for as long as the connection lives
         try:
-            await self._host(agreement)
+            await run_connection(connection, wish.handler, wish.args)
         except Exception:
             # Not expected of run_connection; but nothing that one client brings about may end the others.
             logger.exception("unexpected failure of a connection with %s", self._wire.peer)
             self._wire.abort()
 
-    async def _host(self, agreement: Agreement) -> None:
+    def _open(self, agreement: Agreement) -> Connection:
         assert self._channel is not None
         connection = self.connection = agreement.open(self._wire, self._channel.take_leftover())
         self._channel = None
@@ -158,7 +160,7 @@ class Session:
         notice = self._ledger.notice
         if notice is not None:  # it came while the 101 waited for the socket
             self.shutdown_nowait(restart=notice.restart, deadline=notice.deadline)
-        await run_connection(connection, agreement.wish.handler, agreement.wish.args)
+        return connection
 
     async def _speak_http(self) -> Agreement | None:
         """Answer requests until one of them is upgraded; ``None`` if the client is gone."""
