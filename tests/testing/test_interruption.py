@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock
 
 from trio_websock import Connection, Ok, Push, Remote, Shutdown
 from trio_websock.testing.connection import open_test_connection
@@ -69,14 +71,47 @@ async def test_scenario_may_be_left_at_any_run() -> None:
     assert interruption.has_struck
 
 
-async def test_other_tasks_are_left_alone(nursery: trio.Nursery) -> None:
-    counted: list[int] = []
-    nursery.start_soon(count_to, 50, counted)
+async def stand_by() -> None:
+    while True:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_other_tasks_do_not_count(nursery: trio.Nursery) -> None:
+    nursery.start_soon(stand_by)
+    places = []
     for interruption in each_checkpoint():
         with interruption:
             await count_to(3, [])
-    await wait_all_tasks_blocked()
-    assert len(counted) == 50
+        places.append(interruption.place)
+    nursery.cancel_scope.cancel()
+    assert not any("stand_by" in place for place in places)
+
+
+async def test_steps_behind_the_block_do_not_count() -> None:
+    for interruption in each_checkpoint():
+        with interruption:
+            pass
+        await count_to(3, [])
+        assert not interruption.has_struck
+
+
+async def test_task_is_met_while_it_waits_and_with_what_it_waited_for_in_its_hands(nursery: trio.Nursery) -> None:
+    outcomes = []
+    for interruption in each_checkpoint():
+        send, receive = trio.open_memory_channel[str](0)
+        is_received, is_cancelled = False, False
+        nursery.start_soon(send_or_give_up, send)
+        with interruption:
+            is_received = bool(await receive.receive())
+            is_cancelled = trio.current_effective_deadline() == -math.inf
+        receive.close()
+        outcomes.append((is_received, is_cancelled))
+    assert set(outcomes) == {(False, False), (True, True), (True, False)}
+
+
+async def send_or_give_up(send: trio.MemorySendChannel[str]) -> None:
+    with contextlib.suppress(trio.BrokenResourceError):
+        await send.send("item")
 
 
 async def fail_when_cancelled() -> None:

@@ -41,17 +41,17 @@ async def share_a_room(count: int, failure: Exception | None = None) -> None:
         await trio.sleep_forever()
 
 
-async def test_exception_of_a_task_comes_out_as_it_is() -> None:
+def test_exception_of_a_task_comes_out_as_it_is() -> None:
     with pytest.raises(KeyboardInterrupt):
-        await share_a_room(1)
+        trio.run(share_a_room, 1)
 
 
-async def test_exceptions_of_several_tasks_come_out_as_a_group() -> None:
+def test_exceptions_of_several_tasks_come_out_as_a_group() -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
-        await share_a_room(2)
+        trio.run(share_a_room, 2)
     assert len(caught.value.exceptions) == 2
 
 
-async def test_the_block_s_own_exception_wins_over_a_task_s() -> None:
+def test_the_block_s_own_exception_wins_over_a_task_s() -> None:
     with pytest.raises(KeyError):
-        await share_a_room(1, KeyError())
+        trio.run(share_a_room, 1, KeyError())

@@ -73,6 +73,14 @@ async def test_first_failure_is_kept_and_passes() -> None:
     assert watch.failure is first
 
 
+async def test_failure_of_a_coroutine_is_kept_too() -> None:
+    watch = watched(Failing)
+    watch.init(0)
+    with pytest.raises(KeyError) as caught:
+        await watch.handle_control(Ping(b""), 0)
+    assert watch.failure is caught.value
+
+
 def test_bad_result_is_a_failure_and_leaves_the_state() -> None:
     class Bad(Counter):
         def handle_info(self, info: Any, count: int) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, Unpack, final
 from ..connection import Connection
 from ..errors import UpgradeRefused
 from ..messages import Message
-from ..options import CONNECTION_NAMES, ConnectionKeywords, Options, check_names
+from ..options import ConnectionKeywords, Options
 from ..request import HeaderInput, Headers, Request
 from ..response import Response
 from ..server.answers import refusal, serialize_response
@@ -61,7 +61,6 @@ class TestApplication:
     __test__ = False  # not a test case, whatever pytest makes of the name
 
     def __init__(self, handler_or_app: object | Application, **options: Unpack[ConnectionKeywords]) -> None:
-        check_names(options, CONNECTION_NAMES)
         self._site = site_for(handler_or_app, Options(**options), Ledger())
 
     async def request(
