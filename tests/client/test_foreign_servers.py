@@ -1,125 +1,65 @@
-"""Servers written by others: websockets and aiohttp on asyncio, trio-websocket on Trio, each driven by our client."""
+"""Servers written by others, on asyncio and on Trio, driven by our client: messages, subprotocols, both closes, TLS.
+
+What they are and what they do is in ``foreign.py``.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+import importlib
+import ssl
+import sys
+from functools import partial
+from pathlib import Path
 
-import aiohttp.web
 import pytest
 import trio
-import trio_websocket
-import websockets
-import websockets.asyncio.server
+import trustme
 
 from trio_websock import NORMAL, ConnectionClosed, Handler, Normal, Push, Reconnect, Stop, connect, open_websocket
 
-MAX_SIZE = 16 * 1024 * 1024
-SIZES = [0, 1, 125, 126, 65535, 65536, 1024 * 1024, MAX_SIZE]
+sys.path.append(str(Path(__file__).parent))  # a module that tests share
+foreign = importlib.import_module("foreign")
+
+MAX_SIZE = foreign.MAX_SIZE
+SIZES = [0, 1, 125, 126, 65535, 65536, 1024 * 1024]
+SERVERS = [*foreign.ON_ASYNCIO, *foreign.ON_TRIO]
+PINGING = ["websockets", "trio-websocket", "websockets.trio"]  # that let an application ping
+PATIENCE = 30  # seconds; only what never comes takes them
 
 
-@contextmanager
-def run_in_thread(serve):
-    """Run ``async with serve() as port`` on an event loop of asyncio in a thread of its own."""
-
-    async def main():
-        stop = asyncio.Event()
-        async with serve() as port:
-            started.set_result((port, asyncio.get_running_loop(), stop))
-            await stop.wait()
-
-    started = Future()
-
-    def run():
-        try:
-            asyncio.run(main())
-        except Exception as exc:
-            started.set_exception(exc)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    port, loop, stop = started.result(30)
-    try:
-        yield port
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(30)
+@pytest.fixture
+def server():
+    """What the server of a test is told, and what it tells."""
+    return foreign.Foreign()
 
 
-@asynccontextmanager
-async def websockets_server():
-    async def serve(connection):
-        async for message in connection:
-            if isinstance(message, str) and message.startswith("close "):
-                await connection.close(int(message[6:]), "as you wish")
-            await connection.send(message)
-
-    server = await websockets.asyncio.server.serve(
-        serve, "127.0.0.1", 0, subprotocols=["chat"], max_size=MAX_SIZE + 1, compression="deflate"
-    )
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-@asynccontextmanager
-async def aiohttp_server():
-    async def serve(request):
-        socket = aiohttp.web.WebSocketResponse(protocols=["chat"], max_msg_size=MAX_SIZE + 1)
-        await socket.prepare(request)
-        async for message in socket:
-            if message.type is aiohttp.WSMsgType.BINARY:
-                await socket.send_bytes(message.data)
-            elif message.data.startswith("close "):
-                await socket.close(code=int(message.data[6:]), message=b"as you wish")
-            else:
-                await socket.send_str(message.data)
-        return socket
-
-    app = aiohttp.web.Application()
-    app.router.add_get("/", serve)
-    runner = aiohttp.web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    site = aiohttp.web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield runner.addresses[0][1]
-    finally:
-        await runner.cleanup()
-
-
-async def trio_websocket_server(task_status):
-    async def serve(request):
-        chosen = "chat" if "chat" in request.proposed_subprotocols else None
-        connection = await request.accept(subprotocol=chosen)
-        try:
-            while True:
-                message = await connection.get_message()
-                if isinstance(message, str) and message.startswith("close "):
-                    await connection.aclose(int(message[6:]), "as you wish")
-                await connection.send_message(message)
-        except trio_websocket.ConnectionClosed:
-            pass
-
-    async with trio.open_nursery() as nursery:
-        started = await nursery.start(
-            lambda task_status: trio_websocket.serve_websocket(
-                serve, "127.0.0.1", 0, None, max_message_size=MAX_SIZE + 1, task_status=task_status
-            )
-        )
-        task_status.started(started.port)
-
-
-@pytest.fixture(params=["websockets", "aiohttp", "trio-websocket"])
-async def url(request, nursery):
-    if request.param == "trio-websocket":
-        port = await nursery.start(lambda task_status: trio_websocket_server(task_status))
-        yield f"ws://127.0.0.1:{port}/"
+@pytest.fixture(params=SERVERS)
+async def url(request, nursery, server):
+    if request.param in foreign.ON_TRIO:
+        yield server.url(await nursery.start(partial(foreign.ON_TRIO[request.param], server)))
     else:
-        with run_in_thread(websockets_server if request.param == "websockets" else aiohttp_server) as port:
-            yield f"ws://127.0.0.1:{port}/"
+        with foreign.run_in_thread(foreign.ON_ASYNCIO[request.param], server) as port:
+            yield server.url(port)
     nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusting(authority):
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture
+def certified(server, authority, tmp_path):
+    """The same server with a certificate: a fixture to ask for before ``url``."""
+    server.certificate = tmp_path / "certificate.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(server.certificate)
 
 
 def open_client(url, **options):
@@ -134,6 +74,12 @@ async def test_messages_of_every_size_come_back(url, compress):
             for message in ("ü" * (size // 2), b"\xff" * size):
                 await websocket.send(message)
                 assert await websocket.receive() == message
+
+
+async def test_a_message_of_16_mib_comes_back(url):
+    async with open_client(url, max_message_size=MAX_SIZE) as websocket:
+        await websocket.send(b"x" * MAX_SIZE)
+        assert await websocket.receive() == b"x" * MAX_SIZE
 
 
 async def test_many_messages_come_back_in_order(url):
@@ -153,6 +99,12 @@ async def test_the_subprotocol_is_agreed_on(url):
         assert websocket.subprotocol == "chat"
 
 
+async def test_our_close_is_answered(url):
+    async with open_client(url) as websocket:
+        await websocket.close(4000, "enough")
+        assert (websocket.closed.code, websocket.closed.is_clean) == (4000, True)
+
+
 async def test_a_ping_is_answered(url):
     async with open_client(url) as websocket:
         assert await websocket.ping(b"payload") > 0
@@ -167,10 +119,31 @@ async def test_the_server_s_close_is_told_with_code_and_text(url, code):
     assert (caught.value.code, caught.value.text, caught.value.closed_by) == (code, "as you wish", "peer")
 
 
-async def test_our_close_is_answered_with_its_code(url):
+@pytest.mark.parametrize("url", PINGING, indirect=True)
+async def test_a_ping_of_the_server_is_answered(url):
     async with open_client(url) as websocket:
-        await websocket.close(4000, "enough")
-        assert websocket.closed.code == 4000
+        await websocket.send("ping")
+        assert await websocket.receive() == "ponged"
+
+
+@pytest.mark.parametrize("url", [name for name in SERVERS if name != "hypercorn"], indirect=True)  # says 1006 to all
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 3000, 4999])
+async def test_our_close_is_told_to_the_server_and_answered(url, server, code):
+    async with open_client(url) as websocket:
+        await websocket.close(code, "enough")
+        assert (websocket.closed.code, websocket.closed.closed_by) == (code, "us")
+    assert await trio.to_thread.run_sync(partial(server.codes.get, timeout=PATIENCE)) == code
+
+
+@pytest.mark.usefixtures("certified")
+async def test_over_tls_messages_come_back(url, trusting):
+    async with open_client(url, ssl_context=trusting, compress=True) as websocket:
+        for size in SIZES:
+            await websocket.send(b"\xff" * size)
+            assert await websocket.receive() == b"\xff" * size
+        await websocket.send("close 4000")
+        with pytest.raises(ConnectionClosed, match="4000"):
+            await websocket.receive()
 
 
 class Caller(Handler):
