@@ -10,11 +10,28 @@ import trio
 import trustme
 from trio.testing import wait_all_tasks_blocked
 
-from trio_websock import ConnectionLost
+from trio_websock import ConnectionLost, Ok, Options
+from trio_websock.behaviour.handler import bind_handler
+from trio_websock.connection import Connection
+from trio_websock.hosts.stream import StreamTransport
+from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.hosts.tls import TlsWire
 from trio_websock.hosts.wire import SocketWire
+from trio_websock.nursery import run_connection
+from trio_websock.protocol.machine import Limits, Machine, Role
+from trio_websock.testing.memory_listener import open_memory_streams
 
 RECORD_HEAD = b"\x17\x03\x03\x01\x00"  # 256 bytes of application data follow
+
+LIMITS = Limits(max_message_size=2**20, max_frame_size=None, max_empty_fragments=10, validate_utf8=True)
+
+
+class Quiet:
+    def init(self, args):
+        return Ok(None)
+
+    def handle_in(self, message, state):
+        return Ok(state)
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +177,21 @@ async def test_nothing_is_sent_behind_the_end(pair):
     server.write_nowait([b"late"])
     await wait_all_tasks_blocked()
     assert await client.receive() == b""
+
+
+async def test_a_record_that_is_slow_to_come_is_no_silence(contexts, autojump_clock, nursery):
+    ours, theirs = open_memory_streams()
+    server = TlsWire(StreamWire(ours), contexts[0], server_side=True)
+    client = TlsWire(StreamWire(theirs), contexts[1], server_side=False, server_hostname="localhost")
+    nursery.start_soon(server.handshake)
+    await client.handshake()
+    connection = Connection(StreamTransport(server, Machine(Role.SERVER, LIMITS), None), Options(timeout=10))
+    nursery.start_soon(run_connection, connection, bind_handler(Quiet), None)
+    await theirs.send_all(RECORD_HEAD)
+    for _ in range(10):
+        await trio.sleep(9)
+        await theirs.send_all(b"slowly")
+    assert not connection.is_closing
+    await trio.sleep(11)
+    assert connection.is_closing
+    nursery.cancel_scope.cancel()

@@ -72,7 +72,7 @@ class StreamTransport(Transport):
             except ConnectionLost as exc:
                 self._room = take([Error(exc)])
 
-    def _take_data(self, data: bytes) -> bool:
+    def _take_data(self, data: bytes | None) -> bool:
         self._room = self._take(self._parse(data, self._room))
         return self._room > 0 and not self._machine.has_backlog
 
@@ -85,11 +85,13 @@ class StreamTransport(Transport):
             batch.append(Remote(*machine.peer_close))
         return batch
 
-    def _parse(self, data: bytes, max_messages: int) -> list[Arrival]:
-        if not data:
-            return [Error(ConnectionLost("the peer ended the stream without a close frame"))]
-        self._machine.receive_data(data)
-        return self.receive_nowait(max_messages)
+    def _parse(self, data: bytes | None, max_messages: int) -> list[Arrival]:
+        if data:
+            self._machine.receive_data(data)
+            return self.receive_nowait(max_messages)
+        if data is None:
+            return []
+        return [Error(ConnectionLost("the peer ended the stream without a close frame"))]
 
     def send_nowait(self, message: Outgoing) -> None:
         opcode, payload = message

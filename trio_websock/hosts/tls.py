@@ -6,7 +6,7 @@ In and out: bytes. As encrypting never waits, a cancelled wait can tear a TLS re
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
 from ..errors import ConnectionLost
@@ -88,13 +88,27 @@ class TlsWire(Wire):
         await self._send_records()
 
     async def receive(self) -> bytes:
+        while (data := await self._receive_progress()) is None:
+            pass
+        return data
+
+    async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
+        while take(await self._receive_progress()):
+            pass
+
+    async def _receive_progress(self) -> bytes | None:
+        """What can be had once more records have come; ``None``: nothing, although bytes did come."""
         # What came together with the end of the handshake is had at once; all else takes a checkpoint.
-        while True:
-            data = self._decrypt()
-            self._send_answers()
-            if data is not None:
-                return data
+        data = self._decrypt_and_answer()
+        if data is None:
             await self._receive_records()
+            data = self._decrypt_and_answer()
+        return data
+
+    def _decrypt_and_answer(self) -> bytes | None:
+        data = self._decrypt()
+        self._send_answers()
+        return data
 
     def _has_records(self) -> bool:
         return bool(self._tls.pending() or self._incoming.pending)

@@ -66,10 +66,11 @@ class Wire(ABC):
         Checkpoint: always. Cancelled: nothing is lost.
         """
 
-    async def receive_each(self, take: Callable[[bytes], bool]) -> None:
+    async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
         """Give ``take`` what comes, piece by piece, until it says ``False``; ``b""``, the end, is given last of all.
 
-        Where it can be done, ``take`` is called while this task sleeps.
+        ``None`` says that bytes came of which nothing can be had yet: half a TLS record. Where it can be done, ``take``
+        is called while this task sleeps.
 
         Args:
             take: must not wait; whether more is wanted. Never ``True`` for ``b""``.
@@ -155,7 +156,7 @@ class SocketWire(Wire):
         self._fault: OSError | None = None
         self._is_flushing = False
         self._is_wanted = False  # whether there is a receive_each that wants more, and who gets it
-        self._take: Callable[[bytes], bool]
+        self._take: Callable[[bytes | None], bool]
         self._receive_size = RECEIVE_SIZE
         self.received_size: int = 0
         self.unsent_size: int = 0
@@ -172,7 +173,7 @@ class SocketWire(Wire):
             raise ConnectionLost(f"nothing more can be read: {exc}") from exc
         return data
 
-    async def receive_each(self, take: Callable[[bytes], bool]) -> None:
+    async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
         watch, self._take = self._watch, take
         self._is_wanted = take(await self.receive())
         while self._is_wanted:
