@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote
 
 from .errors import describe
 
-__all__ = ["HeaderInput", "Headers", "Query", "Request"]
+__all__ = ["HeaderInput", "Headers", "Query", "Request", "trusted_headers"]
 
 HeaderInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """Headers as an application gives them: a mapping, or pairs where a name may be repeated."""
@@ -102,14 +102,30 @@ class Headers(_MultiMapping):
         return [value for key, value in self._pairs if len(key) == size and key.lower() == wanted]
 
     def __getitem__(self, name: str) -> str:
-        if self._first_values is None and (values := self.get_all(name)):
-            return values[0]
-        return super().__getitem__(name)
+        if self._first_values is not None:
+            return self._first_values[name.lower()]
+        for value in self.get_all(name):
+            return value
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.get_all(name))
 
     def tokens(self, name: str) -> list[str]:
         """The comma-separated elements of every ``name`` header, stripped, in order."""
-        joined = ",".join(self.get_all(name))
+        values = self.get_all(name)
+        if not values:
+            return []
+        joined = ",".join(values)
         return [token for token in (part.strip(" \t") for part in joined.split(",")) if token]
+
+
+def trusted_headers(pairs: Iterable[tuple[str, str]]) -> Headers:
+    """Headers made of what a parser has decoded: it is ``str`` for certain, and is not looked at one by one."""
+    headers = Headers.__new__(Headers)
+    headers._first_values = None
+    headers._pairs = tuple(pairs)
+    return headers
 
 
 class Query(_MultiMapping):

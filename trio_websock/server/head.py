@@ -13,7 +13,7 @@ from typing import NamedTuple, final
 
 import httptools
 
-from ..request import Headers
+from ..request import Headers, trusted_headers
 
 __all__ = ["BadRequest", "Head", "parse_head"]
 
@@ -125,7 +125,7 @@ def parse_head(data: bytes) -> Head:
         method,
         fields.target.decode("ascii"),
         version,
-        Headers(fields.pairs),
+        trusted_headers(fields.pairs),
         _body_length(fields, version),
         version == "1.1" and not _has_token(fields.values(b"connection"), b"close"),
         _check_expect(fields.values(b"expect")) and version == "1.1",  # RFC 9110 §10.1.1: ignored in HTTP/1.0
