@@ -5,6 +5,7 @@ In: tasks that want to send, or to wait for what was sent. Out: their order. Sen
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import final
 
 import trio
@@ -31,14 +32,16 @@ class Outlet:
         self._turn = trio.Lock()
         self._sends = 0
 
-    async def take_turn(self) -> None:
-        """See whether we are cancelled; after a few messages in a row let others have a turn."""
+    def take_turn(self) -> Awaitable[None]:
+        """See whether we are cancelled; after a few messages in a row let others have a turn. To be awaited.
+
+        Not a coroutine itself: every message comes through here.
+        """
         self._sends += 1
         if self._sends < MAX_SENDS:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._sends = 0
-            await trio.lowlevel.checkpoint()
+            return trio.lowlevel.checkpoint_if_cancelled()
+        self._sends = 0
+        return trio.lowlevel.checkpoint()
 
     async def wait_flushed(self, nursery: trio.Nursery) -> None:
         """Wait until the peer has taken what was sent, or is gone. Checkpoint: always."""

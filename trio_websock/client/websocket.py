@@ -202,11 +202,12 @@ class WebSocket:
 
     async def _send(self, outgoing: Outgoing) -> None:
         await self._outlet.take_turn()
+        transport = self._transport
         # Only behind what was sent before: cancelling one send after the other must not pile them up here.
-        while self._transport.unsent_size and self._ending is None:
+        while transport.unsent_size and self._ending is None:
             await self._outlet.wait_flushed(self._check_started())
         nursery = self._check_open()
-        self._transport.send_nowait(outgoing)
+        transport.send_nowait(outgoing)
         if not self._writer.flush(nursery):
             await self._outlet.wait_flushed(nursery)
             self._check_open()
