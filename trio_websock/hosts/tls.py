@@ -30,7 +30,7 @@ class TlsWire(Wire):
         server_hostname: for a client: the name to ask for and to check.
     """
 
-    __slots__ = ("_answers_size", "_incoming", "_inner", "_outgoing", "_tls", "scheme")
+    __slots__ = ("_answers_size", "_incoming", "_inner", "_outgoing", "_take", "_tls", "scheme")
 
     def __init__(
         self, inner: Wire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None
@@ -42,6 +42,7 @@ class TlsWire(Wire):
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._answers_size = 0
+        self._take: Callable[[bytes | None], bool]  # while there is a receive_each
         self.scheme: str = "https"
 
     @property
@@ -93,8 +94,17 @@ class TlsWire(Wire):
         return data
 
     async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
-        while take(await self._receive_progress()):
-            pass
+        self._take = take
+        data = self._decrypt_and_answer()  # what came together with the end of the handshake is had at once
+        if data is None or take(data):
+            await self._inner.receive_each(self._take_records)
+
+    def _take_records(self, records: bytes | None) -> bool:
+        self._feed(records or b"")
+        data = self._decrypt_and_answer()
+        if not records and data is None:
+            data = b""
+        return self._take(data) and bool(records)
 
     async def _receive_progress(self) -> bytes | None:
         """What can be had once more records have come; ``None``: nothing, although bytes did come."""
@@ -139,9 +149,11 @@ class TlsWire(Wire):
         self._inner.flush_nowait()
 
     async def _receive_records(self) -> None:
-        data = await self._inner.receive()
-        if data:
-            self._incoming.write(data)
+        self._feed(await self._inner.receive())
+
+    def _feed(self, records: bytes) -> None:
+        if records:
+            self._incoming.write(records)
         else:
             self._incoming.write_eof()
 
