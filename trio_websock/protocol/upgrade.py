@@ -7,12 +7,11 @@ answers by itself.
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..errors import UpgradeRefused
 
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from ..request import Headers, Request
 
 __all__ = ["accept_key", "check_origin", "check_upgrade_request", "is_upgrade", "negotiate_subprotocol"]
+
+_Given: TypeAlias = dict[str, list[str]]
+"""Every value of every header, by its name in lower case."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
 _VERSION = "13"
@@ -40,12 +42,24 @@ def is_upgrade(request: Request) -> bool:
 
     Source: RFC 6455 §4.2.1.
     """
-    headers = request.headers
-    return _has_token(headers, "connection", "upgrade") and _has_token(headers, "upgrade", "websocket")
+    given = _values_by_name(request.headers)
+    return all(_has_token(given.get(name.lower(), ()), token) for name, token in _UPGRADE_HEADERS.items())
 
 
-def _has_token(headers: Headers, name: str, token: str) -> bool:
-    return any(given.lower() == token for given in headers.tokens(name))
+def _values_by_name(headers: Headers) -> _Given:
+    # The checks ask for one name after the other: one walk over what came, instead of one for each.
+    given: _Given = {}
+    for name, value in headers.pairs():
+        given.setdefault(name.lower(), []).append(value)
+    return given
+
+
+def _has_token(values: Iterable[str], token: str) -> bool:
+    for value in values:
+        folded = value.lower()
+        if folded == token or token in [part.strip(" \t") for part in folded.split(",")]:
+            return True
+    return False
 
 
 def accept_key(key: str) -> str:
@@ -53,7 +67,8 @@ def accept_key(key: str) -> str:
 
     Source: RFC 6455 §4.2.2.
     """
-    return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()
+    digest = hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()
+    return binascii.b2a_base64(digest, newline=False).decode()
 
 
 def check_upgrade_request(request: Request) -> str:
@@ -68,10 +83,11 @@ def check_upgrade_request(request: Request) -> str:
     Source: RFC 6455 §4.2.1.
     """
     _check_request_line(request)
-    _check_host(request.headers)
-    _check_upgrade_headers(request.headers)
-    _check_version(request.headers)
-    return accept_key(_check_key(request.headers))
+    given = _values_by_name(request.headers)
+    _check_host(given)
+    _check_upgrade_headers(given)
+    _check_version(given)
+    return accept_key(_check_key(given))
 
 
 def _check_request_line(request: Request) -> None:
@@ -83,43 +99,44 @@ def _check_request_line(request: Request) -> None:
         raise UpgradeRefused(400, f"method {method} came: a WebSocket needs GET", section="RFC 6455 §4.2.1")
 
 
-def _get_only(headers: Headers, name: str) -> str:
+def _get_only(given: _Given, name: str) -> str:
     """The value of a header that must stand there once."""
-    values = headers.get_all(name)
+    values = given.get(name.lower(), ())
     if len(values) != 1:
         came = f"{len(values)} {name} headers" if values else f"no {name} header"
         raise UpgradeRefused(400, f"{came} came: expected exactly one", section="RFC 6455 §4.2.1")
     return values[0].strip(" \t")
 
 
-def _check_host(headers: Headers) -> None:
-    host = _get_only(headers, "Host")
+def _check_host(given: _Given) -> None:
+    host = _get_only(given, "Host")
     if not _HOST_HEADER.fullmatch(host):
         raise UpgradeRefused(400, f"Host {host!r} came: expected a host and maybe a port", section="RFC 9110 §7.2")
 
 
-def _check_upgrade_headers(headers: Headers) -> None:
-    for name, token in (("Connection", "upgrade"), ("Upgrade", "websocket")):
-        if not _has_token(headers, name, token):
-            given = ", ".join(headers.get_all(name))
-            came = f"{name}: {given}" if given else f"no {name} header"
+def _check_upgrade_headers(given: _Given) -> None:
+    for name, token in _UPGRADE_HEADERS.items():
+        values = given.get(name.lower(), ())
+        if not _has_token(values, token):
+            joined = ", ".join(values)
+            came = f"{name}: {joined}" if joined else f"no {name} header"
             reason = f"{came} came: only WebSocket is served here, expected {name}: {token}"
             raise UpgradeRefused(426, reason, _UPGRADE_HEADERS, section="RFC 6455 §4.2.1")
 
 
-def _check_version(headers: Headers) -> None:
+def _check_version(given: _Given) -> None:
     name = "Sec-WebSocket-Version"
-    version = _get_only(headers, name) if name in headers else None
+    version = _get_only(given, name) if name.lower() in given else None
     if version != _VERSION:
         came = f"no {name} header" if version is None else f"{name}: {version}"
         answer = {**_UPGRADE_HEADERS, name: _VERSION}
         raise UpgradeRefused(426, f"{came} came: expected {_VERSION}", answer, section="RFC 6455 §4.4")
 
 
-def _check_key(headers: Headers) -> str:
-    key = _get_only(headers, "Sec-WebSocket-Key")
+def _check_key(given: _Given) -> str:
+    key = _get_only(given, "Sec-WebSocket-Key")
     try:
-        size = len(base64.b64decode(key, validate=True))
+        size = len(binascii.a2b_base64(key, strict_mode=True))
     except (binascii.Error, ValueError):  # ValueError: not ASCII
         size = None
     if size != _KEY_SIZE:
@@ -186,9 +203,10 @@ def check_origin(request: Request, origins: Origins) -> None:
 
     Source: RFC 6455 §4.2.2 and §10.2.
     """
-    if "origin" not in request.headers:
+    values = request.headers.get_all("origin")
+    if not values:
         return
-    given = _get_only(request.headers, "Origin")
+    given = _get_only({"origin": values}, "Origin")
     if not _is_allowed(given, request, origins):
         reason = f"Origin {given!r} came: expected {_expected_origins(request, origins)}"
         raise UpgradeRefused(403, reason, section="RFC 6455 §10.2")
