@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, assert_checkpoints
 
 from trio_websock import (
     NORMAL,
@@ -199,6 +199,25 @@ async def test_next_message_is_waited_for(autojump_clock: MockClock) -> None:
         assert peer.received() == []
 
 
+async def test_receiving_is_a_checkpoint_even_if_something_waits(autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo) as peer:
+        with assert_checkpoints():
+            assert await peer.receive() == "hello None"
+
+
+async def test_failure_of_the_handler_is_raised_by_who_waits_for_a_message(autojump_clock: MockClock) -> None:
+    class Late(Echo):
+        async def handle_in(self, message: str | bytes, state: int) -> Result[int]:
+            await trio.sleep(5)
+            raise Boom
+
+    async with open_test_connection(Late) as peer:
+        await peer.receive()
+        await peer.send("x")
+        with pytest.raises(Boom):
+            await peer.receive()
+
+
 async def test_nothing_is_received_behind_a_close(autojump_clock: MockClock) -> None:
     async with open_test_connection(Echo) as peer:
         await peer.send("stop")
@@ -251,7 +270,9 @@ def test_time_of_a_clock_without_autojump_passes_too() -> None:
             await peer.advance(70)
             assert peer.reason == Timeout()
 
-    trio.run(main, clock=MockClock())
+    clock = MockClock()
+    trio.run(main, clock=clock)
+    assert clock.autojump_threshold == math.inf
 
 
 def test_real_time_does_not_pass_on_demand() -> None:

@@ -93,6 +93,7 @@ async def test_wait_closed_ends_when_we_close(nursery):
     transport = MemoryTransport()
     nursery.start_soon(transport.wait_closed)
     await wait_all_tasks_blocked()
+    assert not transport.is_half_closed
     transport.send_eof_nowait()
     assert transport.is_half_closed
     transport.abort()
@@ -109,6 +110,14 @@ async def test_nothing_is_taken_once_the_connection_is_broken():
     with pytest.raises(ConnectionLost):
         await transport.flush_some()
     assert transport.taken == []
+
+
+async def test_what_was_not_taken_is_forgotten_by_an_abort():
+    transport = MemoryTransport()
+    transport.take(0)
+    transport.send_nowait(ONE)
+    transport.abort()
+    assert transport.unsent_size == 0
 
 
 async def test_peer_that_answers_closes_with_the_code_it_was_told():
