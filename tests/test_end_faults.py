@@ -220,3 +220,21 @@ async def test_stream_that_fails_to_close_harms_nobody():
     wire.abort()
     await wait_all_tasks_blocked()
     await wire.aclose()
+
+
+async def test_connection_that_a_task_has_failed_is_closing_though_output_still_waits_for_the_peer(autojump_clock):
+    class Failing(Quiet):
+        async def handle_in(self, message, state):
+            current_connection().nursery.start_soon(fail_later)
+            return Push(message, state)
+
+    async def fail_later():
+        await trio.sleep(0.5)
+        raise Boom
+
+    async with open_test_connection(Failing, write_timeout=30, raise_handler_errors=False) as peer:
+        peer.transport.take(0)
+        await peer.send("x" * 100_000)
+        await trio.sleep(1)
+        assert peer.connection.is_closing
+        assert peer.connection.reason is None

@@ -163,6 +163,7 @@ class _ConnectionNursery:
                     self._notice_silence(Timeout())
                     return
         except trio.Cancelled:
+            self._connection.mark_closing()  # what still waits for the peer may hold the end up
             await self._writer.accompany(self._transport.wait_closed)
             raise
 
