@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import math
 import types
 
@@ -223,6 +224,54 @@ async def test_error_about_another_connection_is_an_exception_like_any_other(fai
         await peer.send("x")
         assert peer.close_sent == (1011, "")
         assert await peer.wait_ended() == Error(failure)
+
+
+async def test_plain_callback_sees_the_context_variables_of_init(autojump_clock):
+    name = contextvars.ContextVar("name")
+
+    class Named(Echo):
+        async def init(self, args):
+            name.set("the loop's")
+            return Ok(0)
+
+        def handle_in(self, message, state):
+            return Push(name.get(), state)
+
+    async with open_test_connection(Named) as peer:
+        await peer.send("x")
+        assert peer.received() == ["the loop's"]
+
+
+async def test_what_a_plain_callback_leaves_to_await_runs_in_the_connections_task(autojump_clock):
+    tasks = []
+
+    class Later(Echo):
+        async def init(self, args):
+            tasks.append(trio.lowlevel.current_task())
+            return Ok(0)
+
+        def handle_in(self, message, state):
+            return self.answer(message, state)
+
+        async def answer(self, message, state):
+            tasks.append(trio.lowlevel.current_task())
+            return Push(message, state)
+
+    async with open_test_connection(Later) as peer:
+        await peer.send("x")
+        assert peer.received() == ["x"]
+    assert tasks[0] is tasks[1]
+
+
+async def test_plain_callback_does_not_wake_the_loop(autojump_clock):
+    class Counting(Echo):
+        def handle_in(self, message, state):
+            loop = current_connection()._inbox.loop
+            return Push("parked" if loop.task is not None else "woken", state)
+
+    async with open_test_connection(Counting) as peer:
+        await peer.send("x")
+        assert peer.received() == ["parked"]
 
 
 @pytest.mark.filterwarnings("error")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
@@ -120,6 +121,26 @@ class TestEpoll:
             theirs.shutdown(socket.SHUT_WR)
             await watch.wait(lambda: True)
             assert watch.has_ended
+
+    async def test_closed_socket_is_forgotten_though_another_process_has_it_open(self):
+        ours, theirs = socket.socketpair()
+        watch = watch_socket(ours.fileno())
+        with trio.move_on_after(0):
+            await watch.wait()
+        number = ours.fileno()
+        watch.close()
+        with theirs, socket.socket(fileno=os.dup(number)):  # as a forked process has it
+            ours.close()
+            again, others = socket.socketpair()
+            with again, others:
+                assert again.fileno() == number
+                heir = watch_socket(number)
+                with trio.move_on_after(0):
+                    await heir.wait()
+                heir.is_ready = False
+                theirs.send(b"for the one that was closed")
+                await wait_for_event()
+                assert not heir.is_ready
 
     async def test_late_event_of_an_older_socket_does_no_harm_to_the_next_with_its_number(self):
         ours, theirs = socket.socketpair()

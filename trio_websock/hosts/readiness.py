@@ -9,8 +9,9 @@ task sleeps. A peer that sends a small message is served in this way, without a 
 1. Registration is edge-triggered: the kernel tells of bytes once, when they come. ``is_ready`` remembers that until a
    read has found the socket empty. A read that did not fill its buffer has found that, too (epoll(7)), unless the end
    of the stream came with the bytes: that makes no second edge, and is known by ``has_ended``.
-2. A descriptor that is closed leaves the epoll by itself. An event for its number that comes late does no harm to the
-   next socket with that number: who is woken in vain finds nothing and waits again.
+2. A socket that is closed leaves the epoll before, or a copy of its descriptor in a forked process would keep it there.
+   An event that was on its way does no harm to the next socket with that number: who is woken in vain finds nothing and
+   waits again.
 3. Where there is no epoll every wait is Trio's own, and the function is called by the task that waits.
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeAlias, final
 
 import trio
@@ -189,5 +191,7 @@ if sys.platform == "linux":
             """Forget a descriptor that is about to be closed."""
             if self._watches.get(fd) is watch:
                 del self._watches[fd]
+                with suppress(OSError, ValueError):  # closed behind our back, or the Trio run is over
+                    self._epoll.unregister(fd)
 
     _registry: trio.lowlevel.RunVar[Registry] = trio.lowlevel.RunVar("trio_websock.hosts.readiness")
