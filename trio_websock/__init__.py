@@ -63,7 +63,7 @@ from .errors import (
     WebSockError,
     WriteTimeout,
 )
-from .messages import Binary, Message, Payload, Ping, Pong, Text
+from .messages import Binary, Message, Payload, Ping, Pong, Prepared, Text, prepare
 from .options import Deflate, Options, ServerOptions
 from .protocol.upgrade import is_upgrade
 from .request import Headers, Query, Request
@@ -107,6 +107,7 @@ __all__ = [
     "Ping",
     "PolicyViolation",
     "Pong",
+    "Prepared",
     "ProxyFailed",
     "Push",
     "Query",
@@ -141,6 +142,7 @@ __all__ = [
     "current_connection",
     "is_upgrade",
     "open_websocket",
+    "prepare",
     "run",
     "serve",
     "serve_stream",

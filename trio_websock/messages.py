@@ -1,20 +1,22 @@
 """Messages as an application writes and reads them, and their one form on the way to the wire.
 
 In: whatever a callback pushes. Out: ``(opcode, payload bytes)``, checked, so that nothing behind this
-station can fail on a message. Knows nothing of frames.
+station can fail on a message. A prepared message has been through here before. Knows nothing of frames, but keeps those
+that others make of a prepared one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, Union
+from typing import Final, TypeAlias, Union, final
 
 from .codes import Opcode
 from .errors import MessageError, describe
 
 __all__ = [
     "MAX_CONTROL_PAYLOAD",
+    "MAX_FRAMES",
     "Binary",
     "Incoming",
     "Message",
@@ -22,11 +24,17 @@ __all__ = [
     "Payload",
     "Ping",
     "Pong",
+    "Prepared",
+    "SharedOutgoing",
     "Text",
     "encode_message",
+    "prepare",
 ]
 
 MAX_CONTROL_PAYLOAD = 125  # bytes; RFC 6455 §5.5
+MAX_FRAMES: Final = (
+    8  # kept of one message: RFC 7692 has 7 sizes of a window that zlib takes, and there is the plain one
+)
 
 Payload: TypeAlias = Union[str, bytes, bytearray, memoryview, Sequence["Payload"], None]  # noqa: UP007  # a forward reference
 """What a message carries: text, bytes, ``None`` for nothing, or a list of those (iodata), joined when sent."""
@@ -60,7 +68,34 @@ class Pong:
     payload: Payload = b""
 
 
-Message: TypeAlias = str | bytes | bytearray | memoryview | Text | Binary | Ping | Pong
+@final
+class Prepared:
+    """A message that has been checked, and whose frame is made once for many connections; see :func:`prepare`.
+
+    It does not change, and may be sent any number of times, by any connection of any thread.
+    """
+
+    __slots__ = ("_outgoing",)
+
+    def __init__(self, outgoing: SharedOutgoing) -> None:
+        self._outgoing = outgoing
+
+    @property
+    def opcode(self) -> Opcode:
+        """What kind of message it is."""
+        return self._outgoing[0]
+
+    @property
+    def payload(self) -> bytes:
+        """What it carries, text as UTF-8."""
+        return self._outgoing[1]
+
+    def __repr__(self) -> str:
+        opcode, payload = self._outgoing
+        return f"<Prepared {opcode.name.lower()} of {len(payload)} bytes>"
+
+
+Message: TypeAlias = str | bytes | bytearray | memoryview | Text | Binary | Ping | Pong | Prepared
 """What ``Push`` accepts: ``str`` is text, bytes-like is binary, the classes name the opcode."""
 
 Incoming: TypeAlias = str | bytes | Ping | Pong
@@ -68,6 +103,21 @@ Incoming: TypeAlias = str | bytes | Ping | Pong
 
 Outgoing: TypeAlias = tuple[Opcode, bytes]
 """A checked message on its way to the wire."""
+
+
+@final
+class SharedOutgoing(tuple[Opcode, bytes]):
+    """An :data:`Outgoing` that many connections send.
+
+    Attributes:
+        frames: what was made of it, by the parameters it was made with; no more are added than :data:`MAX_FRAMES`.
+    """
+
+    frames: dict[tuple[int, ...], tuple[bytes, ...]]
+
+    def __init__(self, outgoing: Outgoing) -> None:
+        self.frames = {}
+
 
 _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY  # looked up for every message
 _OPCODES = {Text: Opcode.TEXT, Binary: Opcode.BINARY, Ping: Opcode.PING, Pong: Opcode.PONG}
@@ -92,7 +142,33 @@ def encode_message(message: Message, validate_utf8: bool = True) -> Outgoing:
             return _TEXT, _encode_text(message, validate_utf8)  # type: ignore[arg-type]  # as above
     if kind is bytes:
         return _BINARY, message  # type: ignore[return-value]  # narrowed by identity
+    if kind is Prepared:
+        return message._outgoing  # type: ignore[union-attr]  # as above
     return _encode_any(message, validate_utf8)
+
+
+def prepare(message: Message) -> Prepared:
+    """Check ``message`` now, and have its frame made once, however many connections send it.
+
+    The result is sent as ``message`` itself would be, to the byte, wherever a message is accepted: in ``Push`` and the
+    other results, alone or in a list, and by a client. Connections of our own server share the frame, uncompressed, or
+    compressed where the server's context is not taken over (``Deflate(server_no_context_takeover=True)``) and the
+    settings are the same. A compressed message that refers to those before it is different on every connection, and a
+    client masks each frame with another key: those are made each time, as for any message.
+
+    Args:
+        message: see :data:`Message`; a later change of a ``bytearray`` changes nothing.
+
+    Returns:
+        What does not change and may be sent at any time, any number of times. The frames are kept as long as it is.
+
+    Raises:
+        MessageError: not a message, text that is not UTF-8 (whatever ``validate_utf8`` says where it is sent), or a
+            control frame over 125 bytes.
+
+    Source: our own.
+    """
+    return message if isinstance(message, Prepared) else Prepared(SharedOutgoing(encode_message(message)))
 
 
 def _encode_any(message: Message, validate_utf8: bool) -> Outgoing:

@@ -13,7 +13,7 @@ import trio
 
 from ..behaviour.reasons import Error, Remote
 from ..errors import ConnectionLost
-from ..messages import Outgoing
+from ..messages import Outgoing, SharedOutgoing
 from ..protocol.machine import Machine
 from ..transport import Arrival, Transport
 from .wire import Wire
@@ -95,7 +95,10 @@ class StreamTransport(Transport):
 
     def send_nowait(self, message: Outgoing) -> None:
         opcode, payload = message
-        self._machine.send_message(opcode, payload)
+        if type(message) is SharedOutgoing:
+            self._machine.send_prepared(message)
+        else:
+            self._machine.send_message(opcode, payload)
         self._queued_size += len(payload)
 
     def send_close_nowait(self, code: int | None, text: bytes) -> None:

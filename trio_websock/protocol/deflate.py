@@ -96,6 +96,12 @@ class PerMessageDeflate:
         self._in_stream = False  # whether bytes of the present message went into the present inflater
         self._streams = 0  # that ended in the present message
 
+    @property
+    def sharing_key(self) -> tuple[int, int, int] | None:
+        """Whoever has the same compresses a message to the same bytes; ``None``: that depends on those before it."""
+        parameters = self._parameters
+        return None if self._keep_deflater else (self._wbits[0], parameters.level, parameters.memory_level)
+
     def compress(self, payload: bytes) -> bytes:
         """One whole message, as it travels.
 

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, final
 
 from ..codes import Opcode
 from ..errors import InvalidPayload, RemoteError
-from ..messages import MAX_CONTROL_PAYLOAD, Incoming, Ping, Pong
+from ..messages import MAX_CONTROL_PAYLOAD, MAX_FRAMES, Incoming, Ping, Pong, SharedOutgoing
 from .assembly import Assembler, Limits
 from .frames import (
     FIN,
@@ -298,6 +298,25 @@ class Machine:
             self._output.append(SMALL_HEADS[first][size] + payload)
         else:
             self._queue_frame(first, payload)
+
+    def send_prepared(self, message: SharedOutgoing) -> None:
+        """As :meth:`send_message`, to the byte, but with the frame of another machine that has sent the same.
+
+        Source: RFC 6455 §5.3 and RFC 7692 §7.1.1 tell where no other can have sent the same.
+        """
+        opcode, payload = message
+        key: tuple[int, ...] | None = ()  # uncompressed
+        if self._deflate is not None and opcode < FIRST_CONTROL:
+            key = self._deflate.sharing_key
+        if key is None or not self._expects_mask or self.close_sent:
+            self.send_message(opcode, payload)
+        elif (frame := message.frames.get(key)) is not None:
+            self._output += frame
+        else:
+            start = len(self._output)
+            self.send_message(opcode, payload)
+            if len(message.frames) < MAX_FRAMES:
+                message.frames[key] = tuple(self._output[start:])
 
     def send_close(self, code: int | None, text: bytes = b"") -> None:
         """Queue our close frame, once; nothing is sent after it.
