@@ -107,7 +107,8 @@ class Session:
         self._ledger = ledger
         self._http = http
         self._phase = Phase.READING
-        self._scope = trio.CancelScope()
+        # Given its time here, because moving the deadline of a scope that runs costs more than making one.
+        self._scope = trio.CancelScope(deadline=trio.current_time() + options.handshake_timeout)
         self._channel: HttpChannel | None = None
         self._was_answered = False
         #: Whether it knows of the shutdown.
@@ -167,7 +168,6 @@ class Session:
         agreement = None
         try:
             with self._scope:
-                self._give_time()
                 agreement = await self._exchange()
             if self._scope.cancelled_caught and self._ledger.notice is None:
                 await self._time_out()
@@ -341,10 +341,11 @@ class Session:
     async def _send(self, data: bytes, patience: float) -> None:
         """Send ``data``, of which something has to be taken every ``patience`` seconds."""
         wire = self._wire
-        wire.write_nowait([data])
-        while not wire.flush_nowait():
+        is_sent = wire.send_nowait([data])
+        while not is_sent:
             self._scope.deadline = trio.current_time() + patience
             await wire.flush_some()
+            is_sent = wire.flush_nowait()
 
 
 async def _agree_on_keys(wire: Wire, context: ssl.SSLContext) -> Wire:
