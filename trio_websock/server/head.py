@@ -134,12 +134,12 @@ def parse_head(data: bytes) -> Head:
 
 def _check_version(data: bytes) -> str:
     # llhttp would also speak RTSP, ICE, HTTP/0.9 and, so it says, HTTP/2.0.
-    line_end = data.find(b"\r\n")
-    if b"\n" in data[:line_end] or b"\r" in data[:line_end]:  # the request line of HTTP/0.9, and a field behind it
+    line = data[: data.find(b"\r\n")]
+    if b"\n" in line or b"\r" in line:  # the request line of HTTP/0.9, and a field behind it
         raise BadRequest(400, "expected lines that end with CR LF (RFC 9112 §2.2)")
-    version = _VERSIONS.get(data[line_end - 8 : line_end])
+    version = _VERSIONS.get(line[-8:])
     if version is None:
-        raise _unknown_version(data[:line_end])
+        raise _unknown_version(line)
     return version
 
 
