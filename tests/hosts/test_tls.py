@@ -183,8 +183,9 @@ async def test_a_record_that_is_slow_to_come_is_no_silence(contexts, autojump_cl
     ours, theirs = open_memory_streams()
     server = TlsWire(StreamWire(ours), contexts[0], server_side=True)
     client = TlsWire(StreamWire(theirs), contexts[1], server_side=False, server_hostname="localhost")
-    nursery.start_soon(server.handshake)
-    await client.handshake()
+    async with trio.open_nursery() as shaking:
+        shaking.start_soon(server.handshake)
+        shaking.start_soon(client.handshake)
     connection = Connection(StreamTransport(server, Machine(Role.SERVER, LIMITS), None), Options(timeout=10))
     nursery.start_soon(run_connection, connection, bind_handler(Quiet), None)
     await theirs.send_all(RECORD_HEAD)
