@@ -196,3 +196,29 @@ async def test_a_record_that_is_slow_to_come_is_no_silence(contexts, autojump_cl
     await trio.sleep(11)
     assert connection.is_closing
     nursery.cancel_scope.cancel()
+
+
+async def test_a_slow_record_of_tls_inside_of_tls_is_not_the_end(contexts, pair, nursery):
+    """As with ``wss`` through a proxy that is spoken to over TLS itself."""
+    outer_server, outer_client, inner = pair
+    server = TlsWire(outer_server, contexts[0], server_side=True)
+    client = TlsWire(outer_client, contexts[1], server_side=False, server_hostname="localhost")
+    async with trio.open_nursery() as shaking:
+        shaking.start_soon(server.handshake)
+        shaking.start_soon(client.handshake)
+    received = []
+
+    def take(data):
+        received.append(data)
+        return data != b"at last"
+
+    nursery.start_soon(server.receive_each, take)
+    client.write_nowait([b"at last"])
+    record = b"".join(inner._chunks)
+    inner._forget_unsent()
+    for at in range(0, len(record), 10):
+        await trio.lowlevel.checkpoint()
+        await wait_all_tasks_blocked()
+        inner._socket.send(record[at : at + 10])
+    await wait_all_tasks_blocked()
+    assert received[-1] == b"at last"

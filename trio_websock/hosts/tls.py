@@ -100,7 +100,9 @@ class TlsWire(Wire):
             await self._inner.receive_each(self._take_records)
 
     def _take_records(self, records: bytes | None) -> bool:
-        self._feed(records or b"")
+        if records is None:  # TLS inside of TLS
+            return self._take(None)
+        self._feed(records)
         data = self._decrypt_and_answer()
         if not records and data is None:
             data = b""
