@@ -51,8 +51,7 @@ def select_named(patterns: str, known: Mapping[str, Thing]) -> list[Thing]:
 
 
 def is_possible(peer: Peer, load: Load) -> bool:
-    is_echo = load.mode in ("echo", "idle", "churn")
-    return (peer.deflates or not load.deflate) and (is_echo or "--plain" not in peer.arguments)
+    return peer.deflates or not load.deflate
 
 
 def run_once(workbench: Workbench | ClientBench, results: Results, number: int, peer: Peer, load: Load) -> Run:

@@ -12,12 +12,8 @@ from functools import partial
 
 import trio
 
-from .own import Echo, Member, PlainEcho, Ticker
+from .own import handler_for
 from .startup import HOST, Settings, announce, open_socket, parse_settings
-
-
-def handler_for(settings: Settings) -> type:
-    return {"echo": PlainEcho if settings.plain else Echo, "fan": Member, "ticks": Ticker}[settings.mode]
 
 
 async def serve_hypercorn(settings: Settings) -> None:
