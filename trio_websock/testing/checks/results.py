@@ -20,6 +20,7 @@ from trio_websock import (
     Stop,
     Text,
     current_connection,
+    prepare,
 )
 
 from ..scripted_peer import close, ping, pong, text
@@ -71,6 +72,11 @@ def answering(result: Any) -> type[Witness]:
         "Push of a tuple": (Push(("a", "b"), "new"), b"\x81\x01a\x81\x01b"),
         "Push of an empty list": (Push([], "new"), b""),
         "Push of an empty tuple": (Push((), "new"), b""),
+        "Push of a prepared message": (Push(prepare("Grüße"), "new"), b"\x81\x07Gr\xc3\xbc\xc3\x9fe"),
+        "Push of a prepared message, between others": (
+            Push(["a", prepare(b"b"), "c"], "new"),
+            b"\x81\x01a\x82\x01b\x81\x01c",
+        ),
         "Reply": (Reply("term", "a", "new"), b"\x81\x01a"),
         "Reply of a list": (Reply(None, ["a", Pong()], "new"), b"\x81\x01a\x8a\x00"),
         "a payload of None": (Push([Text(None), Binary(None), Ping(None)], "new"), b"\x81\x00\x82\x00\x89\x00"),
