@@ -99,7 +99,7 @@ class Dispatcher:
         #: Set when the loop has come to its end.
         self.ending: Ending | None = None
 
-    async def run(self, args: object, nursery: trio.Nursery) -> None:
+    def run(self, args: object, nursery: trio.Nursery) -> Awaitable[None]:
         """Run ``init``, then a callback for each item, until something ends the connection.
 
         Args:
@@ -109,8 +109,19 @@ class Dispatcher:
         Checkpoint: not for certain. Cancelled: a running callback is; ``ending`` stays unset.
         """
         self._nursery = nursery
+        return _tell_suspensions(self._run(args), self._notice_suspension)
+
+    async def _run(self, args: object) -> None:
+        inbox = self._inbox
         try:
-            await _tell_suspensions(self._run(args), self._notice_suspension)
+            await self._run_init(args)
+            while self.ending is None:
+                if inbox.interruption is not None:
+                    self.end(inbox.interruption)
+                elif self._unsent_size > MAX_UNSENT_SIZE or not inbox:
+                    await self._rest()
+                else:
+                    await self._run_callbacks()
         except Exception as exc:
             self.fail(exc, f"{self._connection.handler}.{self._callback}")
         except trio.Cancelled as exc:
@@ -119,20 +130,13 @@ class Dispatcher:
                 raise
             self.fail(exc, f"{self._connection.handler}.{self._callback}")
 
-    async def _run(self, args: object) -> None:
+    async def _run_init(self, args: object) -> None:
         result = await self._await_result(self._callbacks.init(args))
         if result is not _NO_RESULT:
             self._apply(result)
             self.has_state = True
         if self._callbacks.is_plain:
             self._inbox.notify = self._stand_in
-        while self.ending is None:
-            if self._inbox.interruption is not None:
-                self.end(self._inbox.interruption)
-            elif self._unsent_size > MAX_UNSENT_SIZE or not self._inbox:
-                await self._rest()
-            else:
-                await self._run_callbacks()
 
     async def _run_callbacks(self) -> None:
         """Run those that are due, until there is much to be handed over."""
@@ -270,8 +274,8 @@ async def _raise(exc: BaseException) -> NoReturn:
 @coroutine
 def _tell_suspensions(running: Coroutine[Any, Any, None], notice: Callable[[], None]) -> Generator[Any, Any, None]:
     """``await running``, but call ``notice`` each time before it is suspended."""
-    resume: Callable[[Any], Any] = running.send
-    argument: object = None
+    send: Callable[[Any], Any] = running.send
+    resume, argument = send, None
     while True:
         try:
             trap = resume(argument)
@@ -280,6 +284,6 @@ def _tell_suspensions(running: Coroutine[Any, Any, None], notice: Callable[[], N
         notice()
         try:
             argument = yield trap
-            resume = running.send
+            resume = send
         except BaseException as exc:
             argument, resume = exc, running.throw

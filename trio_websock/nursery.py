@@ -69,9 +69,9 @@ async def run_connection(connection: Connection, handler: BoundHandler, args: ob
 @final
 class _ConnectionNursery:
     __slots__ = (
+        "_callbacks",
         "_connection",
         "_dispatcher",
-        "_exit",
         "_idle",
         "_inbox",
         "_keepalive",
@@ -89,9 +89,8 @@ class _ConnectionNursery:
         self._inbox = connection._inbox
         self._idle = IdleClock(self._options.timeout)
         self._writer = Writer(self._transport, self._options.write_timeout, connection._lifetime, self._give_up)
-        callbacks = handler.open()
-        self._dispatcher = Dispatcher(connection, callbacks, self._transport, self._writer, self._idle)
-        self._exit = Exit(connection, callbacks, self._dispatcher, self._transport, self._writer)
+        self._callbacks = handler.open()
+        self._dispatcher = Dispatcher(connection, self._callbacks, self._transport, self._writer, self._idle)
         self._keepalive = self._open_keepalive(connection)
         self._last: list[Arrival] = []  # the batch with the peer's end
 
@@ -112,7 +111,8 @@ class _ConnectionNursery:
             ending = self._dispatcher.ending
             if ending is None:  # cancelled: by the deadline, from outside, or by the application's own hand
                 ending = self._dispatcher.end(self._inbox.interruption or Shutdown())
-            await self._exit.run(ending, is_awaited=passing is None)
+            way_out = Exit(self._connection, self._callbacks, self._dispatcher, self._transport, self._writer)
+            await way_out.run(ending, is_awaited=passing is None)
         except Exception as exc:  # a fault of ours, or of a host: one connection may not end the others
             logger.exception("unexpected failure of %r", self._connection)
             self._transport.abort()
