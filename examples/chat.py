@@ -18,6 +18,7 @@ from trio_websock import (
     NORMAL,
     Handler,
     Ok,
+    Prepared,
     Push,
     Reason,
     Request,
@@ -26,27 +27,28 @@ from trio_websock import (
     Stop,
     Upgrade,
     current_connection,
+    prepare,
     serve,
     upgrade,
 )
 
 PAGE = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
 REFUSED = 4001  # 4000 to 4999 are the application's own
-room: dict[str, trio.MemorySendChannel[str]] = {}
+room: dict[str, trio.MemorySendChannel[Prepared]] = {}
 
 
 def tell_everybody(**event: object) -> None:
-    text = json.dumps(event)
+    message = prepare(json.dumps(event))  # encoded here, and not again for each who is told
     for mailbox in room.values():
         try:
-            mailbox.send_nowait(text)
+            mailbox.send_nowait(message)
         except trio.WouldBlock:
             pass  # more than a thousand events behind: this one misses some, and nobody waits for it
         except trio.BrokenResourceError:
             pass  # it is just leaving: its terminate comes next
 
 
-class Chat(Handler[str | None, str]):
+class Chat(Handler[str | None, Prepared]):
     """The state is the name; ``None`` is someone who was not let in."""
 
     def init(self, name: str) -> Result[str | None]:
@@ -65,8 +67,8 @@ class Chat(Handler[str | None, str]):
                 tell_everybody(kind="said", name=name, text=text)
         return Ok(name)
 
-    def handle_info(self, event: str, name: str | None) -> Result[str | None]:
-        return Push(event, name)
+    def handle_info(self, message: Prepared, name: str | None) -> Result[str | None]:
+        return Push(message, name)
 
     def terminate(self, reason: Reason, name: str | None) -> None:
         if name is not None:
