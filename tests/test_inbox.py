@@ -130,3 +130,14 @@ def test_received_counts_every_arrival():
     inbox = make_inbox()
     inbox.put_arrivals(["a", Ping(b"")])
     assert inbox.received == 2
+
+
+async def test_reader_waits_although_an_end_came_beyond_what_may_wait(nursery):
+    inbox = make_inbox(messages=1)
+    inbox.put_arrivals(["a"])
+    inbox.put_arrivals([Timeout()])
+    nursery.start_soon(inbox.wait_room)
+    await wait_all_tasks_blocked()
+    assert nursery.child_tasks
+    assert inbox.room == 0
+    assert drain(inbox) == ["a", Timeout()]

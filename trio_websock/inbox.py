@@ -168,7 +168,8 @@ class Inbox:
     @property
     def room(self) -> int:
         """Arrivals the reader may still put; zero: it has to wait."""
-        return 0 if self._size >= self._max_size else self._max_messages - self._arrivals
+        # An end is put whether there is room or not.
+        return 0 if self._size >= self._max_size else max(0, self._max_messages - self._arrivals)
 
     async def wait_room(self) -> None:
         """Park the reader until the loop has taken every arrival. Checkpoint: if there is no room."""
