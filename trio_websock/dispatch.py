@@ -181,6 +181,7 @@ class Dispatcher:
         if loop.task is not None and not loop.task.context.run(self._run_plain):
             loop.wake()
 
+    @trio.lowlevel.disable_ki_protection  # whoever noticed the message may be protected; a callback never is
     def _run_plain(self) -> bool:
         """Run the callbacks that are due; whether the loop may stay parked."""
         try:

@@ -195,7 +195,7 @@ def test_an_instance_is_shared_by_all_connections() -> None:
 
 
 def test_all_callbacks_of_a_connection_belong_to_one_instance() -> None:
-    callbacks = bind_handler(Full).open()
+    *callbacks, _ = bind_handler(Full).open()
     assert len({callback.__self__ for callback in callbacks}) == 1  # type: ignore[union-attr]  # bound methods
 
 

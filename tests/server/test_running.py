@@ -96,6 +96,28 @@ def test_an_interrupt_that_hits_a_callback_lets_the_other_connections_finish() -
     assert seen == [b"\x88\x02\x03\xe9"]
 
 
+class Hung(Quiet):
+    """Would go on for ever, but for Ctrl-C."""
+
+    def handle_in(self, message: str | bytes, state: None) -> Ok[None]:
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the callback was not interrupted")
+
+
+def test_an_interrupt_gets_through_to_a_plain_callback(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(partial(serve, Hung, port=0))
+            async with await open_websocket(server) as stream:
+                await stream.send_all(b"\x81\x82\0\0\0\0hi")
+                with trio.CancelScope(shield=True):
+                    await stream.receive_some()
+
+    with pytest.raises(BaseExceptionGroup):
+        trio.run(main)
+    assert not caplog.records
+
+
 class Stuck(Quiet):
     """Never comes back from ``init``."""
 
