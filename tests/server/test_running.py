@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_websock import Handler, Ok, OptionError, Server, run, serve
+from trio_websock import Handler, Ok, OptionError, Push, Server, run, serve
 from trio_websock.server.running import run_announced
 
 
@@ -97,11 +97,13 @@ def test_an_interrupt_that_hits_a_callback_lets_the_other_connections_finish() -
 
 
 class Hung(Quiet):
-    """Would go on for ever, but for Ctrl-C."""
+    """Would hang at the second message, but for Ctrl-C."""
 
-    def handle_in(self, message: str | bytes, state: None) -> Ok[None]:
-        signal.raise_signal(signal.SIGINT)
-        raise AssertionError("the callback was not interrupted")
+    def handle_in(self, message: str | bytes, state: None) -> Push[None]:  # type: ignore[override]  # more than Ok
+        if message == "go":
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("the callback was not interrupted")
+        return Push(message, None)
 
 
 def test_an_interrupt_gets_through_to_a_plain_callback(caplog: pytest.LogCaptureFixture) -> None:
@@ -110,6 +112,8 @@ def test_an_interrupt_gets_through_to_a_plain_callback(caplog: pytest.LogCapture
             server = await nursery.start(partial(serve, Hung, port=0))
             async with await open_websocket(server) as stream:
                 await stream.send_all(b"\x81\x82\0\0\0\0hi")
+                await stream.receive_some()
+                await stream.send_all(b"\x81\x82\0\0\0\0go")
                 with trio.CancelScope(shield=True):
                     await stream.receive_some()
 
