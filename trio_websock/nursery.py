@@ -120,6 +120,8 @@ class _ConnectionNursery:
         except BaseException:
             self._transport.abort()
             raise
+        finally:
+            self._writer.forget()
         if passing is not None:
             raise passing
         return ending.reason

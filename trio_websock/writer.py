@@ -51,6 +51,10 @@ class Writer:
         self._waiter = Parking()
         self._companion: trio.CancelScope | None = None
 
+    def forget(self) -> None:
+        """Nothing is left to be written, and nobody to be told: what is over must not keep itself alive."""
+        del self._on_failure
+
     def flush(self, nursery: trio.Nursery) -> bool:
         """Hand over what the peer takes now; whether that was all. The rest is drained by a task of ``nursery``."""
         if self._is_draining:

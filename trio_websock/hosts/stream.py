@@ -63,14 +63,17 @@ class StreamTransport(Transport):
 
     async def receive_each(self, max_messages: int, take: Callable[[list[Arrival]], int]) -> None:
         self._room, self._take = max_messages, take
-        while self._room > 0:
-            if self._machine.has_backlog:
-                self._room = take(await self.receive(self._room))
-                continue
-            try:
-                await self._wire.receive_each(self._take_data)
-            except ConnectionLost as exc:
-                self._room = take([Error(exc)])
+        try:
+            while self._room > 0:
+                if self._machine.has_backlog:
+                    self._room = take(await self.receive(self._room))
+                    continue
+                try:
+                    await self._wire.receive_each(self._take_data)
+                except ConnectionLost as exc:
+                    self._room = take([Error(exc)])
+        finally:
+            del self._take  # it leads back to us
 
     def _take_data(self, data: bytes | None) -> bool:
         self._room = self._take(self._parse(data, self._room))

@@ -95,9 +95,12 @@ class TlsWire(Wire):
 
     async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
         self._take = take
-        data = self._decrypt_and_answer()  # what came together with the end of the handshake is had at once
-        if data is None or take(data):
-            await self._inner.receive_each(self._take_records)
+        try:
+            data = self._decrypt_and_answer()  # what came together with the end of the handshake is had at once
+            if data is None or take(data):
+                await self._inner.receive_each(self._take_records)
+        finally:
+            del self._take  # it leads back to us
 
     def _take_records(self, records: bytes | None) -> bool:
         if records is None:  # TLS inside of TLS

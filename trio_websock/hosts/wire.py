@@ -175,15 +175,18 @@ class SocketWire(Wire):
 
     async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
         watch, self._take = self._watch, take
-        self._is_wanted = take(await self.receive())
-        while self._is_wanted:
-            if not watch.is_ready:
-                try:
-                    await watch.wait(self._take_waiting)
-                except trio.ClosedResourceError as exc:
-                    raise ConnectionLost(f"nothing more can be read: {exc}") from exc
-            if self._is_wanted:
-                self._is_wanted = take(await self.receive())
+        try:
+            self._is_wanted = take(await self.receive())
+            while self._is_wanted:
+                if not watch.is_ready:
+                    try:
+                        await watch.wait(self._take_waiting)
+                    except trio.ClosedResourceError as exc:
+                        raise ConnectionLost(f"nothing more can be read: {exc}") from exc
+                if self._is_wanted:
+                    self._is_wanted = take(await self.receive())
+        finally:
+            del self._take  # it leads back to us
 
     def _take_waiting(self) -> bool:
         """Read and give away what has come; whether to go on waiting."""

@@ -1,0 +1,57 @@
+"""What is over is freed at once: no connection is left to the garbage collector."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from trio_websock import Handler, Ok, serve
+
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"
+
+_handlers: list[weakref.ref[Handler[Any, None]]] = []
+
+
+class Traced(Handler[Any, None]):
+    async def init(self, args: Any) -> Ok[None]:
+        _handlers.append(weakref.ref(self))
+        return Ok(None)
+
+    async def handle_in(self, message: Any, state: None) -> Ok[None]:
+        return Ok(None)
+
+
+@pytest.fixture
+def _no_collector() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+async def visit(port: int) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(HANDSHAKE)
+        assert await stream.receive_some()
+        await stream.send_all(CLOSE)
+        while await stream.receive_some():
+            pass
+
+
+@pytest.mark.usefixtures("_no_collector")
+async def test_a_connection_that_is_over_is_freed_without_the_garbage_collector() -> None:
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, Traced, host="127.0.0.1", port=0))
+        await visit(server.port)
+        await server.shutdown()
+    assert _handlers.pop()() is None
