@@ -139,26 +139,24 @@ class Inbox:
 
     def pop(self) -> Item:
         """The next item; only if there is one."""
-        return next(self.take())
+        if not self._due:
+            self._due, self._put = self._put, self._due
+            self._due.reverse()
+        item = self._due.pop()
+        if type(item) is Info:
+            self._infos -= 1
+            self._mailbox.wake()
+        elif self._arrivals == 1:
+            self._arrivals = self._size = 0
+            self._reader.wake()
+        else:
+            self._arrivals -= 1
+        return item
 
     def take(self) -> Iterator[Item]:
         """The items, one after the other, until there is none or the loop is interrupted."""
-        while self.interruption is None:
-            if not self._due:
-                if not self._put:
-                    return
-                self._due, self._put = self._put, self._due
-                self._due.reverse()
-            item = self._due.pop()
-            if type(item) is Info:
-                self._infos -= 1
-                self._mailbox.wake()
-            elif self._arrivals == 1:
-                self._arrivals = self._size = 0
-                self._reader.wake()
-            else:
-                self._arrivals -= 1
-            yield item
+        while self.interruption is None and (self._due or self._put):
+            yield self.pop()
 
     async def wait_item(self) -> None:
         """Park the loop until it is woken, which means that there is something to do. Checkpoint: unless there is."""

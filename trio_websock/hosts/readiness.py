@@ -169,10 +169,10 @@ if sys.platform == "linux":
             except trio.Cancelled:
                 self._epoll.close()
                 raise
-            poll, watches = self._epoll.poll, self._watches
+            number, poll, watches = self._epoll.fileno(), self._epoll.poll, self._watches
             try:
                 while True:
-                    await trio.lowlevel.wait_readable(self._epoll.fileno())
+                    await trio.lowlevel.wait_readable(number)
                     for fd, flags in poll(0, MAX_EVENTS):
                         watch = watches.get(fd)
                         if watch is not None:
