@@ -91,6 +91,21 @@ async def test_what_is_sent_goes_out_in_order_and_counts_until_it_has_gone(autoj
         assert [event["text"] for event in server.sent] == ["a", "b"]
 
 
+async def test_what_counts_is_what_was_handed_over_whatever_middleware_makes_of_it(autojump_clock: object) -> None:
+    server = Server()
+
+    async def compress(event: Event) -> None:  # in place, as Starlette's GZipMiddleware does
+        event["body"] = b""
+
+    carrier = open_exchange(server.receive, compress, lambda call: call(), lambda call: call())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(carrier.run)
+        carrier.exchange.send_nowait({"type": "http.response.body", "body": b"x" * 100})
+        with trio.fail_after(1):
+            await carrier.exchange.wait_sent()
+        carrier.exchange.end()
+
+
 async def test_a_server_that_does_not_send_is_given_no_more(autojump_clock: object) -> None:
     server = Server()
     server.gate = trio.Event()

@@ -324,9 +324,10 @@ class Carrier:
             event = self._queue.popleft()
             if event is None:
                 return
+            size = size_of(event)  # now: middleware may change the event, and it has to count as it was counted
             if not self._is_broken:
                 await self._send_one(event)
-            self.sent_size += size_of(event)
+            self.sent_size += size
             if self.exchange.is_waiting:
                 self._to_trio(self.exchange.tell_progress)
 
