@@ -161,6 +161,8 @@ def test_a_server_that_says_when_is_not_asked_before():
         ("1.5", 0),
         ("²", 0),
         ("Sat, 99 Nov 2026 12:00:00 GMT", 0),
+        ("Sat, 21 Nov 2026 12:01:00 +99999999999999999999", 0),
+        ("Sat, 21 Nov 99999999999999999999 12:01:00 GMT", 0),
     ],
 )
 def test_retry_after_is_seconds_or_a_moment(value, seconds):

@@ -209,7 +209,7 @@ def read_retry_after(response: HandshakeResponse, now: datetime) -> float:
         return min(float(value[:20]), MAX_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     if moment.tzinfo is None:  # "-0000": UTC from a place that does not say where it is
         moment = moment.replace(tzinfo=UTC)
