@@ -222,6 +222,19 @@ async def test_a_client_that_takes_no_answer_is_dropped(nursery: trio.Nursery, a
     assert trio.current_time() == pytest.approx(5, abs=0.1)
 
 
+async def test_a_shutdown_waits_for_no_answer_that_a_client_does_not_take(
+    nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    service = Service(lambda request: Response(200), Options(write_timeout=60), 10)
+    client = Client(service, nursery, type="http")
+    client.carrier._send = lambda event: trio.sleep_forever()  # type: ignore[attr-defined, misc]  # a stuck server
+    client.tell(PLAIN)
+    await trio.testing.wait_all_tasks_blocked()
+    await service.shutdown(False, 7)
+    await client.ended.wait()
+    assert trio.current_time() == pytest.approx(7, abs=0.1)
+
+
 async def test_a_fault_of_ours_is_logged_and_ends_that_scope_alone(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:

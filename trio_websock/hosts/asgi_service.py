@@ -247,9 +247,12 @@ class Service:
         for event in events:
             exchange.send_nowait(event)
         with trio.move_on_after(self._options.write_timeout) as patience:
-            await exchange.wait_sent()
+            try:
+                await exchange.wait_sent()
+            except trio.Cancelled:  # whoever it was: nothing else would end a send that is stuck
+                exchange.abort()
+                raise
         if patience.cancelled_caught:
-            exchange.abort()
             raise ConnectionLost("it took nothing of the answer in time")
 
 
