@@ -39,6 +39,15 @@ def _no_collector() -> Iterator[None]:
     gc.enable()
 
 
+class TracedPlain(Traced):
+    def init(self, args: Any) -> Ok[None]:  # type: ignore[override]  # plain, which the base is not
+        _handlers.append(weakref.ref(self))
+        return Ok(None)
+
+    def handle_in(self, message: Any, state: None) -> Ok[None]:  # type: ignore[override]  # as above
+        return Ok(None)
+
+
 async def visit(port: int) -> None:
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         await stream.send_all(HANDSHAKE)
@@ -48,10 +57,14 @@ async def visit(port: int) -> None:
             pass
 
 
+@pytest.mark.parametrize("handler", [Traced, TracedPlain])
+@pytest.mark.parametrize("options", [{}, {"ping_interval": 60}], ids=["bare", "keepalive"])
 @pytest.mark.usefixtures("_no_collector")
-async def test_a_connection_that_is_over_is_freed_without_the_garbage_collector() -> None:
+async def test_a_connection_that_is_over_is_freed_without_the_garbage_collector(
+    handler: type[Traced], options: dict[str, Any]
+) -> None:
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(partial(serve, Traced, host="127.0.0.1", port=0))
+        server = await nursery.start(partial(serve, handler, host="127.0.0.1", port=0, **options))
         await visit(server.port)
         await server.shutdown()
     assert _handlers.pop()() is None

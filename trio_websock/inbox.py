@@ -128,6 +128,7 @@ class Inbox:
         """
         infos = [item.item for item in (*reversed(self._due), *self._put) if type(item) is Info]
         self._is_closed = True
+        self.notify = self.loop.wake  # who stood in for the loop leads back to us
         self._due.clear()
         self._put.clear()
         self._arrivals = self._size = self._infos = 0

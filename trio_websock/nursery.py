@@ -122,6 +122,7 @@ class _ConnectionNursery:
             raise
         finally:
             self._writer.forget()
+            self._keepalive = None  # it leads back to us
         if passing is not None:
             raise passing
         return ending.reason
