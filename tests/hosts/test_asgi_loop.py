@@ -73,6 +73,29 @@ def test_a_task_that_fails_ends_the_loop_and_is_logged(caplog: pytest.LogCapture
     assert caplog.records[-1].levelno == logging.CRITICAL
 
 
+OUT_OF_FILES = """
+import resource
+from trio_websock import StateError
+from trio_websock.hosts.asgi_loop import start_loop
+
+most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (3, most[1]))
+try:
+    start_loop()
+except StateError:
+    resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    loop = start_loop()
+    loop.end()
+    loop.join()
+    print("once more")
+"""
+
+
+def test_a_loop_that_cannot_begin_is_told_of_and_the_next_may() -> None:
+    process = subprocess.run([sys.executable, "-c", OUT_OF_FILES], capture_output=True, text=True, timeout=60)
+    assert process.stdout == "once more\n"
+
+
 async def test_it_may_be_part_of_a_trio_loop_that_is_there_already() -> None:
     loop, called = TrioLoop(), trio.Event()
     async with trio.open_nursery() as nursery:

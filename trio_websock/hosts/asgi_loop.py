@@ -117,13 +117,19 @@ class TrioLoop:
 
 
 def start_loop() -> TrioLoop:
-    """A Trio loop in a thread of its own, ready for tasks; it ends with the process at the latest."""
+    """A Trio loop in a thread of its own, ready for tasks; it ends with the process at the latest.
+
+    Raises:
+        StateError: it could not begin, out of file descriptors say; why is logged.
+    """
     loop, is_ready = TrioLoop(), threading.Event()
     # A daemon, or the interpreter would wait for it before the exit handlers could end it.
     thread = threading.Thread(target=_run, args=(loop, is_ready), name="trio_websock ASGI", daemon=True)
     loop._thread = thread
     thread.start()
     is_ready.wait()
+    if loop._token is None:
+        raise StateError("no Trio loop could be had beside the ASGI server")
     return loop
 
 
