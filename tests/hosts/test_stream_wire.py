@@ -75,3 +75,24 @@ async def test_aborted_stream_is_closed(stream_pair):
     wire.send_eof_nowait()
     wire.abort()
     assert await theirs.receive_some() == b""
+
+
+class FailingInTwoTasks(trio.abc.Stream):
+    """Its ``aclose`` is cancelled in one task and fails in another, which is one group of both."""
+
+    async def send_all(self, data):
+        raise NotImplementedError
+
+    wait_send_all_might_not_block = receive_some = send_all
+
+    async def aclose(self):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._fail)
+            await trio.sleep_forever()
+
+    async def _fail(self):
+        raise ZeroDivisionError
+
+
+async def test_no_way_to_fail_in_aclose_gets_through():
+    await wire_for(FailingInTwoTasks()).aclose()

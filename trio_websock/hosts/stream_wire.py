@@ -83,12 +83,12 @@ class StreamWire(Wire):
 
     async def aclose(self) -> None:
         self._break()
-        with trio.CancelScope(shield=True) as scope:
-            scope.cancel()  # the forceful close that every AsyncResource owes us
-            try:
+        try:
+            with trio.CancelScope(shield=True) as scope:
+                scope.cancel()  # the forceful close that every AsyncResource owes us
                 await self._stream.aclose()
-            except Exception:
-                pass  # whatever it had to complain about, it is closed now: that is owed, too
+        except Exception:
+            pass  # whatever it had to complain about, it is closed now: that is owed, too
 
     def abort(self) -> None:
         self._break()
