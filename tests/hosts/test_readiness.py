@@ -77,7 +77,7 @@ async def test_closed_watch_cannot_be_waited_on(pair):
     ours, _, open_watch = pair
     watch = open_watch(ours.fileno())
     watch.close()
-    with pytest.raises((trio.ClosedResourceError, ValueError, OSError)):
+    with pytest.raises(trio.ClosedResourceError):
         await watch.wait()
 
 

@@ -53,16 +53,19 @@ class Watch:
         """Wait for something to read and call ``step``, again and again until it says ``False``.
 
         Raises:
-            trio.ClosedResourceError: closed meanwhile.
+            trio.ClosedResourceError: closed, meanwhile or before.
 
         Checkpoint: always. Cancelled: nothing is lost.
         """
-        await trio.lowlevel.wait_readable(self._fd)
+        await self._wait_readable()
         while step is not None and step():
-            if self._fd < 0:
-                raise trio.ClosedResourceError("closed meanwhile")
-            await trio.lowlevel.wait_readable(self._fd)
+            await self._wait_readable()
         self.is_ready = True
+
+    async def _wait_readable(self) -> None:
+        if self._fd < 0:
+            raise trio.ClosedResourceError("closed already")
+        await trio.lowlevel.wait_readable(self._fd)
 
     def close(self) -> None:
         """Wake whoever waits; call it right before the socket is closed."""
