@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import socket
+import struct
 import weakref
 from collections.abc import Iterator
 from functools import partial
@@ -19,6 +21,7 @@ HANDSHAKE = (
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _handlers: list[weakref.ref[Handler[Any, None]]] = []
 
@@ -66,5 +69,20 @@ async def test_a_connection_that_is_over_is_freed_without_the_garbage_collector(
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(serve, handler, host="127.0.0.1", port=0, **options))
         await visit(server.port)
+        await server.shutdown()
+    assert _handlers.pop()() is None
+
+
+@pytest.mark.parametrize("handler", [Traced, TracedPlain])
+@pytest.mark.usefixtures("_no_collector")
+async def test_a_connection_that_was_reset_is_freed_without_the_garbage_collector(handler: type[Traced]) -> None:
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, handler, host="127.0.0.1", port=0))
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            await stream.send_all(HANDSHAKE)
+            await stream.receive_some()
+            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+        while server.connections:
+            await trio.sleep(0)
         await server.shutdown()
     assert _handlers.pop()() is None

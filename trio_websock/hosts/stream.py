@@ -58,7 +58,7 @@ class StreamTransport(Transport):
         try:
             data = await self._wire.receive()
         except ConnectionLost as exc:
-            return [Error(exc)]
+            return [_end_by(exc)]
         return self._parse(data, max_messages)
 
     async def receive_each(self, max_messages: int, take: Callable[[list[Arrival]], int]) -> None:
@@ -71,7 +71,7 @@ class StreamTransport(Transport):
                 try:
                     await self._wire.receive_each(self._take_data)
                 except ConnectionLost as exc:
-                    self._room = take([Error(exc)])
+                    self._room = take([_end_by(exc)])
         finally:
             del self._take  # it leads back to us
 
@@ -153,3 +153,8 @@ class StreamTransport(Transport):
 
     def abort(self) -> None:
         self._wire.abort()
+
+
+def _end_by(loss: ConnectionLost) -> Error:
+    # Without its traceback, whose frames lead back to the connection that keeps this as its reason.
+    return Error(loss.with_traceback(None))
