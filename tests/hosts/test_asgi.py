@@ -180,6 +180,17 @@ def test_a_shutdown_by_hand_says_that_we_will_be_back() -> None:
     run(scenario())
 
 
+def test_a_shutdown_by_hand_holds_until_the_servers_loop_ends() -> None:
+    app = AsgiApp(Echo)
+
+    async def scenario() -> None:
+        await open_peer(app)
+        await app.shutdown(grace=0)
+
+    run(scenario())
+    run(scenario())
+
+
 def test_a_trio_loop_that_dies_ends_its_connections_with_1011(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         app = AsgiApp(Echo)

@@ -84,6 +84,7 @@ class AsgiApp:
         self._lock = threading.Lock()
         self._beside: TrioLoop | None = None
         self._guard: AsyncGenerator[None, None] | None = None
+        self._closed_in: object = None  # the run of the server's loop in which all was shut down
 
     @property
     def connections(self) -> tuple[Connection, ...]:
@@ -99,6 +100,9 @@ class AsgiApp:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] in ("http", "websocket"):
+            if self._closed_in is not None and self._closed_in is not _current_run():
+                # Mounted we are told of no startup, and tests run one application many times.
+                self._open()
             await (self._serve_here if trio.lowlevel.in_trio_run() else self._serve_beside)(scope, receive, send)
         else:
             raise StateError(f"a scope of type {scope['type']!r} came: expected http, websocket or lifespan")
@@ -107,7 +111,8 @@ class AsgiApp:
         """Close every connection with 1001, wait until the last has gone, and end the Trio loop if it is our own.
 
         The lifespan does this where the server passes it on; a framework that we are mounted in mostly does not: call
-        this from its own lifespan or shutdown hook. From the loop that the server runs in, whatever it is.
+        this from its own lifespan or shutdown hook. From the loop that the server runs in, whatever it is. Until that
+        loop ends, or a lifespan begins, whoever comes is answered with 503.
 
         Args:
             restart: close with 1012 instead of 1001, so that clients know to come back.
@@ -123,6 +128,7 @@ class AsgiApp:
         seconds = self._grace if grace is None else grace
         if not seconds >= 0:
             raise OptionError("grace", grace, "zero or more seconds")
+        self._closed_in = _current_run()
         if trio.lowlevel.in_trio_run():
             await self._service.shutdown(restart, seconds)
             return
@@ -135,11 +141,15 @@ class AsgiApp:
         await self._service.shutdown(restart, grace)
         loop.end()
 
+    def _open(self) -> None:
+        self._closed_in = None
+        self._service.open()
+
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:
             event = await receive()
             if event["type"] == "lifespan.startup":
-                self._service.open()
+                self._open()
                 if not trio.lowlevel.in_trio_run():
                     await self._loop_beside()
                 await send({"type": "lifespan.startup.complete"})
@@ -178,6 +188,10 @@ class AsgiApp:
         self._guard = _end_with_server(loop)
         await anext(self._guard)
         return loop
+
+
+def _current_run() -> object:
+    return trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_run() else asyncio.get_running_loop()
 
 
 def _call(function: Callable[[], None]) -> None:
