@@ -14,7 +14,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_websock import Handler, Ok, serve
+from trio_websock import Error, Handler, Ok, serve
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -82,7 +82,8 @@ async def test_a_connection_that_was_reset_is_freed_without_the_garbage_collecto
             await stream.send_all(HANDSHAKE)
             await stream.receive_some()
             stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        while server.connections:
-            await trio.sleep(0)
+            [connection] = server.connections
+        assert isinstance(await connection.wait_ended(), Error)
+        del connection
         await server.shutdown()
     assert _handlers.pop()() is None
