@@ -66,3 +66,10 @@ def test_what_broke_a_connection_is_told():
 
 def test_a_remark_for_people_is_no_event():
     assert json_line(Noted("hello")) == ""
+
+
+def test_what_would_steer_a_terminal_or_break_a_line_is_written_out():
+    line = json_line(Received("\x1b\x7f\x85\x9b\u2028\u2029\u202e"))
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["data"] == "\x1b\x7f\x85\x9b\u2028\u2029\u202e"

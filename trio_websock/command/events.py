@@ -91,10 +91,16 @@ class Noted:
 Event: TypeAlias = Opened | Received | Pinged | Ponged | Closed | Failed | Noted
 
 
+# What JSON lets stand, and what steers a terminal or ends a line for some who read it: DEL and C1, the two separators,
+# and what turns the direction of writing.
+_UNSAFE = [*range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A)]
+_ESCAPES = {number: f"\\u{number:04x}" for number in _UNSAFE}
+
+
 def json_line(event: Event) -> str:
     """The event as one line of JSON; ``""`` for what is not the connection's."""
     fields = _fields_of(event)
-    return json.dumps(fields, ensure_ascii=False) if fields else ""
+    return json.dumps(fields, ensure_ascii=False).translate(_ESCAPES) if fields else ""
 
 
 def _fields_of(event: Event) -> dict[str, Any]:
