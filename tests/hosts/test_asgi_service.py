@@ -244,6 +244,26 @@ async def test_a_fault_of_ours_is_logged_and_ends_that_scope_alone(
     assert caplog.records[-1].levelno == logging.ERROR
 
 
+async def test_what_fails_while_it_is_cancelled_is_logged_and_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
+    async def fail_in_the_end() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ValueError("in the end")
+
+    async def application(request: Request) -> Response:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(fail_in_the_end)
+            await trio.sleep_forever()
+        raise AssertionError
+
+    async with trio.open_nursery() as server:
+        Client(Service(application, Options(), 10), server).tell(CONNECT)
+        await trio.testing.wait_all_tasks_blocked()
+        server.cancel_scope.cancel()
+    assert caplog.records[-1].levelno == logging.ERROR
+
+
 # Plain requests.
 
 

@@ -130,6 +130,12 @@ class Service:
         except Exception:  # a fault of ours; but nothing that one client brings about may end the others
             logger.exception("unexpected failure at %s", scope.get("path"))
             exchange.abort()
+        except BaseExceptionGroup as group:  # a fault beside a cancellation, which goes on alone
+            fault, rest = group.split(Exception)
+            if fault is not None:
+                logger.error("unexpected failure at %s", scope.get("path"), exc_info=fault)
+            if rest is not None:
+                raise rest from None
         finally:
             exchange.end()
             self._scopes.discard(exchange.scope)
