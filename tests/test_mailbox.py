@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
+import socket
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from trio_websock import Ok, Push, Remote, current_connection
+from trio_websock import Ok, Options, Push, Remote, current_connection
+from trio_websock.behaviour.handler import bind_handler
+from trio_websock.connection import Connection
+from trio_websock.hosts.stream import StreamTransport
+from trio_websock.hosts.wire import SocketWire
+from trio_websock.nursery import run_connection
+from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing.connection import open_test_connection
 
 
@@ -38,6 +45,32 @@ async def test_items_come_in_the_order_they_were_sent(autojump_clock):
             peer.connection.mailbox.send_nowait(item)
         await wait_all_tasks_blocked()
         assert peer.received() == ["a", "b", "c"]
+
+
+@pytest.fixture
+async def connected(nursery):
+    """A connection over a pair of sockets, and the peer's."""
+    ours, theirs = socket.socketpair()
+    machine = Machine(
+        Role.SERVER, Limits(max_message_size=99, max_frame_size=9, max_empty_fragments=1, validate_utf8=True)
+    )
+    connection = Connection(StreamTransport(SocketWire(ours), machine, None), Options())
+    with theirs:
+        nursery.start_soon(run_connection, connection, bind_handler(Told), None)
+        yield connection, theirs
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("_throw", range(10))  # which of two tasks that are due runs first is Trio's throw of the dice
+async def test_frame_does_not_overtake_an_item_that_was_sent_before_it(connected, _throw):
+    connection, theirs = connected
+    sender = connection.mailbox
+    theirs.send(b"\x81\x85\0\0\0\0first")
+    await wait_all_tasks_blocked(0.01)
+    sender.send_nowait("item")
+    theirs.send(b"\x81\x85\0\0\0\0frame")
+    await wait_all_tasks_blocked(0.01)
+    assert theirs.recv(99) == b"\x81\x05first\x81\x04item\x81\x05frame"
 
 
 async def test_handler_that_sends_to_itself_on_and_on_leaves_others_their_turns(autojump_clock):

@@ -56,6 +56,7 @@ class Inbox:
         "_reader",
         "_size",
         "expects_info",
+        "infos_put",
         "interruption",
         "loop",
         "notify",
@@ -84,6 +85,8 @@ class Inbox:
         self.interruption: Reason | None = None
         #: Whether the mailbox task waits for an item, perhaps with one in its hands already.
         self.expects_info: bool = False
+        #: Mailbox items that have been put so far.
+        self.infos_put: int = 0
         self.received: int = 0
         #: When the reader last had to wait for room; ``math.inf`` while it does.
         self.reading_since: float = -math.inf
@@ -105,12 +108,14 @@ class Inbox:
         """Queue one mailbox item; behind the end it is kept for the next :meth:`close` to return."""
         self._put.append(Info(item))
         self._infos += 1
+        self.infos_put += 1
         self.notify()
 
     def put_infos(self, items: Sequence[object]) -> None:
         """Queue several of them, as one."""
         self._put.extend(map(Info, items))
         self._infos += len(items)
+        self.infos_put += len(items)
         self.notify()
 
     def interrupt(self, reason: Reason) -> None:

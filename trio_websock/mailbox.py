@@ -131,14 +131,28 @@ class Mailbox:
         if items:
             self._inbox.put_infos(items)
 
-    async def wait_handed_over(self) -> None:
-        """Wait until no item is on its way from the channel to the inbox, in the hands of the mailbox task.
+    @property
+    def is_handing_over(self) -> bool:
+        """Whether an item is on its way from the channel to the inbox, in the hands of the mailbox task."""
+        ends = self._ends
+        return ends is not None and self._inbox.expects_info and not ends.receiver.statistics().tasks_waiting_receive
+
+    async def wait_item_handed_over(self) -> None:
+        """Wait for the item that is on its way, and not for those after it, of which there may be no end.
 
         Checkpoint: if there is one. Cancelled: not noticed; it takes a turn or two of the scheduler.
         """
-        if self._ends is None:
-            return
-        while self._inbox.expects_info and not self._ends.receiver.statistics().tasks_waiting_receive:
+        inbox = self._inbox
+        moved = inbox.infos_put
+        while self.is_handing_over and inbox.infos_put == moved:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    async def wait_handed_over(self) -> None:
+        """Wait until no item is on its way.
+
+        Checkpoint: if there is one. Cancelled: not noticed; it takes a turn or two of the scheduler.
+        """
+        while self.is_handing_over:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def move_sent(self) -> None:

@@ -72,10 +72,10 @@ class _ConnectionNursery:
         "_callbacks",
         "_connection",
         "_dispatcher",
+        "_held",
         "_idle",
         "_inbox",
         "_keepalive",
-        "_last",
         "_options",
         "_transport",
         "_writer",
@@ -92,7 +92,7 @@ class _ConnectionNursery:
         self._callbacks = handler.open()
         self._dispatcher = Dispatcher(connection, self._callbacks, self._transport, self._writer, self._idle)
         self._keepalive = self._open_keepalive(connection)
-        self._last: list[Arrival] = []  # the batch with the peer's end
+        self._held: list[Arrival] = []  # the batch that an item of the mailbox goes before
 
     def _open_keepalive(self, connection: Connection) -> Keepalive | None:
         interval, timeout = self._options.ping_interval, self._options.ping_timeout
@@ -172,17 +172,22 @@ class _ConnectionNursery:
 
     async def _receive_arrivals(self) -> None:
         inbox = self._inbox
-        while not self._last:
+        while not self._held or await self._admit_held():
             await inbox.wait_room()
             await self._transport.receive_each(inbox.room, self._take)
-        await self._connection._mailbox.wait_handed_over()
-        self._admit(self._last)
+
+    async def _admit_held(self) -> bool:
+        mailbox = self._connection._mailbox
+        is_end = isinstance(self._held[-1], (Remote, Error))
+        await (mailbox.wait_handed_over() if is_end else mailbox.wait_item_handed_over())
+        batch, self._held = self._held, []
+        return self._admit(batch)
 
     def _take(self, batch: list[Arrival]) -> int:
         """Deal with what one read yielded, in any task; how much more may come."""
         self._idle.touch(is_unfinished=not batch)
-        if batch and isinstance(batch[-1], (Remote, Error)):
-            self._last = batch  # what was sent to the mailbox before has to be handed over first: the reader can wait
+        if batch and (isinstance(batch[-1], (Remote, Error)) or self._connection._mailbox.is_handing_over):
+            self._held = batch  # what was sent to the mailbox before has to be handed over first: the reader can wait
             return 0
         self._admit(batch)
         return self._inbox.room
