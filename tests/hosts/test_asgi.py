@@ -162,8 +162,14 @@ def test_the_lifespan_begins_and_ends_the_loop() -> None:
     run(scenario())
 
 
-def test_a_shutdown_without_a_loop_is_over_at_once() -> None:
-    run(AsgiApp(Echo).shutdown())
+def test_a_shutdown_before_the_first_client_is_over_at_once_and_holds() -> None:
+    async def scenario() -> None:
+        app = AsgiApp(Echo)
+        await app.shutdown()
+        late = Peer(app, {**SCOPE, "extensions": {"websocket.http.response": {}}}, {"type": "websocket.connect"})
+        assert (await late.see())["status"] == 503
+
+    run(scenario())
 
 
 def test_a_shutdown_by_hand_says_that_we_will_be_back() -> None:

@@ -121,7 +121,7 @@ class AsgiApp:
         Raises:
             OptionError: a negative grace.
 
-        Checkpoint: always.
+        Checkpoint: if there is something to wait for.
         Cancelled: the shutdown goes on; only the waiting ends.
         Source: the shutdown of ``serve``.
         """
@@ -133,8 +133,11 @@ class AsgiApp:
             await self._service.shutdown(restart, seconds)
             return
         loop = self._beside
-        if loop is not None:
+        if loop is None or loop.is_over:
+            self._service.close()
+        else:
             loop.start_soon(partial(self._shut_down_beside, loop, restart, seconds))
+        if loop is not None:
             await anyio.to_thread.run_sync(loop.join, abandon_on_cancel=True)
 
     async def _shut_down_beside(self, loop: TrioLoop, restart: bool, grace: float) -> None:

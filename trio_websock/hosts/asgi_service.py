@@ -97,6 +97,10 @@ class Service:
         self._is_closing = False
         self._deadline = math.inf
 
+    def close(self) -> None:
+        """Turn away whoever comes; for a service that nobody is connected to."""
+        self._is_closing = True
+
     async def shutdown(self, restart: bool, grace: float) -> None:
         """Say goodbye to everyone and wait until the last has gone, ``grace`` seconds at most."""
         self._is_closing = True
