@@ -2,7 +2,8 @@
 
 In: the inbox. Out: messages to the writer, and at the end an :class:`~trio_websock.behaviour.enforce.Ending`.
 
-1. Callbacks run in the connection's own task, so no two of them overlap and all share what Trio ties to a task.
+1. Callbacks run in the connection's own task, so no two of them overlap and all share what Trio ties to a task. Only a
+   plain function may run in another: where something arrives while the loop is parked, see ``_stand_in``.
 2. A callback's messages are queued as soon as its result has passed the check; the queue is handed over when the inbox
    is empty, when it has grown large, or at the moment a callback suspends: output never waits behind a callback, and
    a batch still costs one system call.
@@ -175,7 +176,8 @@ class Dispatcher:
     def _stand_in(self) -> None:
         """Do the work of the parked loop without waking it, if that takes no waiting. In any task.
 
-        A plain function cannot notice the difference; it costs a turn of the scheduler less.
+        A plain function, called in the loop's context, notices the difference only if it asks which task it is in; it
+        costs a turn of the scheduler less.
         """
         loop = self._inbox.loop
         if loop.task is not None and not loop.task.context.run(self._run_plain):

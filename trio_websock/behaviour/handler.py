@@ -31,8 +31,9 @@ class Handler(ABC, Generic[State, Info]):
     """One WebSocket connection's behaviour; generic in its state and in what its mailbox carries.
 
     Subclass it and define ``init`` and ``handle_in``; the rest as needed. Callbacks may be plain functions or
-    coroutines, never overlap within one connection, and all run in the connection's own task. A handler need not
-    subclass: an instance or a module with these callbacks does as well.
+    coroutines and never overlap within one connection. What awaits runs in the connection's own task; a plain function
+    has its context variables, but may run in another. A handler need not subclass: an instance or a module with these
+    callbacks does as well.
 
     What a callback returns (:class:`Ok`, :class:`Push`, :class:`Reply`, :class:`Stop`) is all that drives the
     connection. Anything else, or an exception, closes it with 1011. A callback is cancelled when a task of the
