@@ -103,6 +103,19 @@ class TestEpoll:
                     await watch.wait()
                 nursery.cancel_scope.cancel()
 
+    async def test_descriptor_that_cannot_be_registered_costs_nobody_else_his_events(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            first, second = watch_socket(ours.fileno()), watch_socket(ours.fileno())
+            with trio.move_on_after(0):
+                await first.wait()
+            first.is_ready = False
+            with pytest.raises(OSError, match="exists"):
+                await second.wait()
+            theirs.send(b"x")
+            await wait_for_event()
+            assert first.is_ready
+
     async def test_what_comes_while_nobody_waits_is_remembered(self):
         ours, theirs = socket.socketpair()
         with ours, theirs:

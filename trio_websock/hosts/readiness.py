@@ -186,9 +186,9 @@ if sys.platform == "linux":
                 trio.lowlevel.spawn_system_task(self.run)
 
         def add(self, fd: int, watch: EpollWatch) -> None:
-            """Tell ``watch`` of ``fd`` from now on."""
-            self._watches[fd] = watch
+            """Tell ``watch`` of ``fd`` from now on. Raises ``OSError`` where the kernel has no room for one more."""
             self._epoll.register(fd, _EDGES)
+            self._watches[fd] = watch
 
         def remove(self, fd: int, watch: EpollWatch) -> None:
             """Forget a descriptor that is about to be closed."""

@@ -181,7 +181,7 @@ class SocketWire(Wire):
                 if not watch.is_ready:
                     try:
                         await watch.wait(self._take_waiting)
-                    except trio.ClosedResourceError as exc:
+                    except (OSError, trio.ClosedResourceError) as exc:
                         raise ConnectionLost(f"nothing more can be read: {exc}") from exc
                 if self._is_wanted:
                     self._is_wanted = take(await self.receive())
