@@ -71,9 +71,10 @@ async def _converse_through(output: Output, plan: Plan) -> ExitStatus:
         try:
             if plan.is_interactive:
                 voice.tell(Noted(_NO_EDITOR))
-            status = await run_exchange(plan, _source_for(plan), voice)
-            with trio.move_on_after(math.inf if status < ExitStatus.INTERRUPTED else LAST_WORDS_TIMEOUT):
+            ending = await run_exchange(plan, _source_for(plan), voice)
+            with trio.move_on_after(math.inf if ending < ExitStatus.INTERRUPTED else LAST_WORDS_TIMEOUT):
                 await output.drain()
+            status = ending  # not before: what is left may have nowhere to go
         except OptionError as exc:
             failure = exc  # kept out of the nursery's group
         nursery.cancel_scope.cancel()
