@@ -46,6 +46,12 @@ def test_a_refused_authorization_is_not_told():
     assert "secret" not in str(caught.value)
 
 
+def test_the_value_of_a_refused_header_is_not_told():
+    with pytest.raises(OptionError, match="X-Token") as caught:
+        ClientOptions(headers={"X-Token": "top secret\n"})
+    assert "secret" not in str(caught.value)
+
+
 def test_a_stream_and_a_path_are_one_too_many():
     stream, _ = trio.testing.memory_stream_pair()
     with pytest.raises(TypeError, match="not both"):

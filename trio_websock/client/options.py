@@ -137,9 +137,10 @@ def _checked_headers(given: HeaderInput) -> Headers:
     headers = Headers(given)
     for name, value in headers.pairs():
         if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-            raise OptionError("headers", (name, value), "names and values that HTTP allows (RFC 9110 §5)")
+            # Not the value: it may be a secret, a token that was read with the newline behind it say.
+            raise OptionError("headers", (name, "…"), "names and values that HTTP allows (RFC 9110 §5)")
         if name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
-            raise OptionError("headers", (name, value), "headers that are not the handshake's own")
+            raise OptionError("headers", (name, "…"), "headers that are not the handshake's own")
     return headers
 
 
