@@ -156,5 +156,7 @@ class StreamTransport(Transport):
 
 
 def _end_by(loss: ConnectionLost) -> Error:
-    # Without its traceback, whose frames lead back to the connection that keeps this as its reason.
+    # Without tracebacks, whose frames lead back to the connection that keeps this as its reason.
+    if loss.__cause__ is not None:
+        loss.__cause__.__traceback__ = None
     return Error(loss.with_traceback(None))
