@@ -24,6 +24,7 @@ from trio_websock.errors import (
     WebSockError,
     WriteTimeout,
     describe,
+    only_exception,
 )
 
 
@@ -170,3 +171,13 @@ def test_a_status_that_refuses_nothing(status: Any) -> None:
     words = f"the status of a refusal must be an integer from 400 to 599, not {status!r}"
     with pytest.raises(ValueError, match=words):
         UpgradeRefused(status, "no")
+
+
+def test_an_exception_that_is_alone_comes_out_of_all_its_groups() -> None:
+    alone = ValueError()
+    assert only_exception(ExceptionGroup("outer", [ExceptionGroup("inner", [alone])])) is alone
+
+
+def test_exceptions_that_came_together_stay_together() -> None:
+    both = ExceptionGroup("inner", [ValueError(), KeyError()])
+    assert only_exception(ExceptionGroup("outer", [both])) is both

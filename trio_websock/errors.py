@@ -45,6 +45,7 @@ __all__ = [
     "WebSockError",
     "WriteTimeout",
     "describe",
+    "only_exception",
 ]
 
 MAX_DESCRIPTION = 200  # characters of a stranger's value in the text of an error
@@ -57,6 +58,13 @@ def describe(value: object) -> str:
     except Exception as exc:  # whatever is wrong with the value, the error about it has to come through
         return f"<{type(value).__name__} whose repr raises {type(exc).__name__}>"
     return text if len(text) <= MAX_DESCRIPTION else f"{text[:MAX_DESCRIPTION]}…"
+
+
+def only_exception(exc: BaseException) -> BaseException:
+    """The exception itself, out of however many groups, as long as there is but one in each."""
+    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
+        exc = exc.exceptions[0]
+    return exc
 
 
 class WebSockError(Exception):

@@ -28,6 +28,7 @@ from .behaviour.handler import BoundHandler
 from .behaviour.reasons import Error, Reason, Remote, Shutdown, Timeout
 from .connection import Connection, _current
 from .dispatch import Dispatcher
+from .errors import only_exception
 from .exit import Exit
 from .idle import IdleClock
 from .keepalive import Keepalive
@@ -238,17 +239,9 @@ class _ConnectionNursery:
         group = exc if isinstance(exc, BaseExceptionGroup) else BaseExceptionGroup("in a nursery", [exc])
         failed, passing = group.split(Exception)
         if failed is not None:
-            cause = _only_exception(failed)
+            cause = only_exception(failed)
             if self._dispatcher.ending is None:
                 self._dispatcher.fail(cause, f"a task of the nursery of {self._connection.handler}")
             else:
                 logger.error("a task of %r failed at its end", self._connection, exc_info=cause)
         return passing
-
-
-def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The exception itself, out of however many groups, if there is but one."""
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    return exc

@@ -24,7 +24,7 @@ import trio
 from ..behaviour.handler import BoundHandler, bind_handler
 from ..behaviour.reasons import Reason, Shutdown
 from ..connection import Connection
-from ..errors import OptionError, StateError, describe
+from ..errors import OptionError, StateError, describe, only_exception
 from ..nursery import run_connection
 from .address import parse_url
 from .answer import HandshakeResponse
@@ -141,7 +141,7 @@ class Client:
         try:
             cause = await self._stay_connected(task_status)
         except BaseExceptionGroup as group:
-            raise _only_exception(group)  # noqa: B904  # out of its group; the context would show the group again
+            raise only_exception(group)  # noqa: B904  # out of its group; the context would show the group again
         finally:
             self._over.set()
             self._tell_change()
@@ -238,14 +238,6 @@ class Client:
             self._keywords.update(again.options)
             keywords = cast("HandlerKeywords", self._keywords)
             self._dialing, self._options = split_client_keywords(keywords, HandlerKeywords)
-
-
-def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The exception itself, out of however many groups, if there is but one."""
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    return exc
 
 
 async def connect(

@@ -13,6 +13,7 @@ from typing import Unpack
 import trio
 
 from ..codes import CloseCode
+from ..errors import only_exception
 from .dialing import open_transport
 from .options import ClientKeywords, split_client_keywords
 from .websocket import WebSocket
@@ -77,7 +78,4 @@ def _unwrapped(group: BaseExceptionGroup[BaseException], failure: BaseException 
     cancelled, faults = group.split(trio.Cancelled)
     if faults is None and failure is not None:
         return failure
-    exc: BaseException = faults or cancelled or group
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    return exc
+    return only_exception(faults or cancelled or group)

@@ -12,6 +12,7 @@ from typing import TypeAlias, Unpack
 
 import trio
 
+from ..errors import only_exception
 from ..options import ServerKeywords
 from .serve import Server, serve
 from .site import Application
@@ -48,7 +49,7 @@ def run_announced(
     try:
         trio.run(_serve_until_signal, partial(serve, handler_or_app, **options), announce)
     except BaseExceptionGroup as group:
-        raise _only_exception(group)  # noqa: B904  # out of its group; the context would show the group again
+        raise only_exception(group)  # noqa: B904  # out of its group; the context would show the group again
 
 
 def _keep_quiet(server: Server) -> None:
@@ -74,11 +75,3 @@ async def _heed_signals(server: Server, nursery: trio.Nursery, task_status: trio
         nursery.start_soon(server.shutdown)
         await anext(signals)
     await server.shutdown(grace=0)
-
-
-def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The exception itself, out of however many groups, if there is but one."""
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    return exc

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from ..errors import only_exception
+
 __all__ = ["open_room"]
 
 
@@ -31,13 +33,6 @@ async def open_room() -> AsyncIterator[trio.Nursery]:
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if failure is None or isinstance(failure, trio.Cancelled):  # of the nursery, because of this very group
-            raise _only_exception(group) from None
+            raise only_exception(group) from None
     if failure is not None:
         raise failure
-
-
-def _only_exception(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    exc: BaseException = group
-    while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
-        exc = exc.exceptions[0]
-    return exc
