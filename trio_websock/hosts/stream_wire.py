@@ -12,7 +12,7 @@ from typing import Any, final
 import trio
 
 from ..errors import ConnectionLost
-from .wire import FACTS, GATHER_SIZE, RECEIVE_SIZE, SocketWire, Wire
+from .wire import GATHER_SIZE, RECEIVE_SIZE, SocketWire, Wire
 
 __all__ = ["StreamWire", "wire_for"]
 
@@ -25,7 +25,7 @@ class StreamWire(Wire):
     whatever was queued is forgotten and nothing is sent any more.
     """
 
-    __slots__ = ("_is_broken", "_queue", "_stream", *FACTS)
+    __slots__ = ("_is_broken", "_queue", "_stream", "client", "received_size", "scheme", "unsent_size")
 
     def __init__(self, stream: trio.abc.Stream, *, client: tuple[str, int] | None = None, scheme: str = "http") -> None:
         self._stream = stream

@@ -28,7 +28,6 @@ LARGE_RECEIVE_SIZE = 256 * 1024  # bytes it asks for when the last one was fille
 GATHER_SIZE = 64 * 1024  # bytes up to which joining chunks is cheaper than handing the kernel a list
 GATHER_LEN = 64  # chunks handed to the kernel at once; far below IOV_MAX
 
-FACTS = ("client", "received_size", "scheme", "unsent_size")  # what every wire says of itself
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER on, zero seconds: close() sends RST
 
 
@@ -144,7 +143,10 @@ class SocketWire(Wire):
         "_socket",
         "_take",
         "_watch",
-        *FACTS,
+        "client",
+        "received_size",
+        "scheme",
+        "unsent_size",
     )
 
     def __init__(self, sock: socket.socket, address: object = None) -> None:
