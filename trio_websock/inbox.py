@@ -106,10 +106,7 @@ class Inbox:
 
     def put_info(self, item: object) -> None:
         """Queue one mailbox item; behind the end it is kept for the next :meth:`close` to return."""
-        self._put.append(Info(item))
-        self._infos += 1
-        self.infos_put += 1
-        self.notify()
+        self.put_infos((item,))
 
     def put_infos(self, items: Sequence[object]) -> None:
         """Queue several of them, as one."""
