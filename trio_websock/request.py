@@ -15,10 +15,14 @@ from urllib.parse import parse_qsl, unquote
 
 from .errors import describe
 
-__all__ = ["HeaderInput", "Headers", "Query", "Request", "trusted_headers"]
+__all__ = ["FIELD_NAME", "FIELD_VALUE", "HeaderInput", "Headers", "Query", "Request", "trusted_headers"]
 
 HeaderInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """Headers as an application gives them: a mapping, or pairs where a name may be repeated."""
+
+# What may be sent as a header: a line break in either part would let a stranger write our messages.
+FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.1
+FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.5
 
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*")  # of an absolute form, RFC 9112 §3.2.2
 

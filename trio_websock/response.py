@@ -13,7 +13,21 @@ from .errors import describe
 from .options import CONNECTION_NAMES, ConnectionKeywords, Options, check_names
 from .request import HeaderInput, Headers
 
-__all__ = ["Response", "Upgrade", "upgrade"]
+__all__ = ["RESPONSE_FIELDS", "SWITCH_FIELDS", "Response", "Upgrade", "content_type_of", "encoded_body", "upgrade"]
+
+# What says where a response ends, or what the connection is from now on, is the server's to say.
+RESPONSE_FIELDS = frozenset({"content-length", "transfer-encoding"})
+SWITCH_FIELDS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "sec-websocket-accept",
+        "sec-websocket-extensions",
+        "sec-websocket-protocol",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,18 @@ def upgrade(
     checked = Options(**options)
     keywords = cast("ConnectionKeywords", {name: getattr(checked, name) for name in options})
     return Upgrade(handler, args, keywords, Headers(headers), subprotocol)
+
+
+def encoded_body(response: Response) -> bytes:
+    """The body as it travels."""
+    return response.body.encode() if isinstance(response.body, str) else bytes(response.body)
+
+
+def content_type_of(response: Response, body: bytes) -> str | None:
+    """What to say about its body; ``None``: nothing, as that is empty, or is told of among the headers."""
+    if response.content_type is not None or not body or "content-type" in Headers(response.headers):
+        return response.content_type
+    return "text/plain; charset=utf-8" if isinstance(response.body, str) else "application/octet-stream"
 
 
 def _is_encodable(text: str) -> bool:

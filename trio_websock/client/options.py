@@ -17,7 +17,7 @@ import trio
 
 from ..errors import OptionError
 from ..options import Deflate, Options, check_names
-from ..request import HeaderInput, Headers
+from ..request import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers
 from .proxy import ENVIRONMENT, check_proxy
 
 __all__ = ["ClientKeywords", "ClientOptions", "HandlerKeywords", "StreamSource", "split_client_keywords"]
@@ -26,8 +26,6 @@ StreamSource: TypeAlias = trio.abc.Stream | Callable[[], Awaitable[trio.abc.Stre
 """A connection that is open already, or an async function that opens one, asked at every attempt."""
 
 # RFC 9110 §5.1 and §5.5: what a name and a value are made of. A line break would begin a header of somebody else's.
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _OURS = frozenset({"connection", "content-length", "transfer-encoding", "upgrade"})
 
 
@@ -136,7 +134,7 @@ def split_client_keywords(keywords: ClientKeywords, known: type[ClientKeywords])
 def _checked_headers(given: HeaderInput) -> Headers:
     headers = Headers(given)
     for name, value in headers.pairs():
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        if not FIELD_NAME.fullmatch(name) or not FIELD_VALUE.fullmatch(value):
             # Not the value: it may be a secret, a token that was read with the newline behind it say.
             raise OptionError("headers", (name, "…"), "names and values that HTTP allows (RFC 9110 §5)")
         if name.lower() in _OURS or name.lower().startswith("sec-websocket-"):

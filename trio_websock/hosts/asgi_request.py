@@ -7,14 +7,13 @@ In: the scope of an ASGI server or of the framework we are mounted in, and what 
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
 from ..errors import StateError, describe
-from ..request import Headers, Request
-from ..response import Response
+from ..request import FIELD_NAME, FIELD_VALUE, Headers, Request
+from ..response import RESPONSE_FIELDS, SWITCH_FIELDS, Response, content_type_of, encoded_body
 from .asgi_hop import Event
 
 __all__ = ["Scope", "accept_event", "may_deny", "request_from", "response_events"]
@@ -25,23 +24,7 @@ Scope: TypeAlias = Mapping[str, Any]
 _DENIAL = "websocket.http.response"
 
 _SCHEMES = {"ws": "http", "wss": "https"}
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.1
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.5
 _UNRESERVED = "/:@!$&'()*+,;=~"  # RFC 3986 §3.3: what may stand in a path as it is
-
-# What the server says, and nobody else.
-_RESPONSE_FIELDS = frozenset({"content-length", "transfer-encoding"})
-_ACCEPT_FIELDS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "sec-websocket-accept",
-        "sec-websocket-extensions",
-        "sec-websocket-protocol",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
 
 
 def request_from(scope: Scope, body: bytes = b"") -> Request:
@@ -116,7 +99,7 @@ def accept_event(subprotocol: str | None, pairs: Iterable[tuple[str, str]]) -> E
     return {
         "type": "websocket.accept",
         "subprotocol": subprotocol,
-        "headers": _encoded(pairs, _ACCEPT_FIELDS),
+        "headers": _encoded(pairs, SWITCH_FIELDS),
     }
 
 
@@ -134,10 +117,10 @@ def response_events(scope: Scope, response: Response) -> list[Event]:
     if not may_deny(scope):
         return [{"type": "websocket.close", "code": 1000, "reason": ""}]
     prefix = "http.response" if scope["type"] == "http" else _DENIAL
-    body = response.body.encode() if isinstance(response.body, str) else bytes(response.body)
+    body = encoded_body(response)
     is_bodiless = response.status in (204, 304)  # RFC 9110 §15.3.5, §15.4.5
     fields = _encoded(_content_pairs(response, body), frozenset()) if not is_bodiless else []
-    fields += _encoded(Headers(response.headers).pairs(), _RESPONSE_FIELDS)
+    fields += _encoded(Headers(response.headers).pairs(), RESPONSE_FIELDS)
     shown = b"" if is_bodiless or scope.get("method") == "HEAD" else body
     return [
         {"type": f"{prefix}.start", "status": response.status, "headers": fields},
@@ -147,11 +130,9 @@ def response_events(scope: Scope, response: Response) -> list[Event]:
 
 def _content_pairs(response: Response, body: bytes) -> list[tuple[str, str]]:
     pairs = [("content-length", str(len(body)))]
-    if response.content_type is not None:
-        pairs.append(("content-type", response.content_type))
-    elif body and "content-type" not in Headers(response.headers):
-        is_text = isinstance(response.body, str)
-        pairs.append(("content-type", "text/plain; charset=utf-8" if is_text else "application/octet-stream"))
+    content_type = content_type_of(response, body)
+    if content_type is not None:
+        pairs.append(("content-type", content_type))
     return pairs
 
 
@@ -161,8 +142,7 @@ def _encoded(pairs: Iterable[tuple[str, str]], reserved: frozenset[str]) -> list
         folded = name.lower()
         if folded in reserved:
             raise StateError(f"header {name} is set by the server, not by the application")
-        # A line break in either would let a stranger write our responses.
-        if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        if not FIELD_NAME.fullmatch(name) or not FIELD_VALUE.fullmatch(value):
             raise StateError(f"{describe((name, value))} may not be sent as a header (RFC 9110 §5.5)")
         encoded.append((folded.encode("ascii"), value.strip(" \t").encode("latin-1")))
     return encoded

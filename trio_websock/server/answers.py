@@ -6,7 +6,6 @@ puts into a header is checked here: a line break in it would let a stranger writ
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import formatdate
@@ -14,8 +13,8 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 from ..errors import LocalError
-from ..request import Headers
-from ..response import Response
+from ..request import FIELD_NAME, FIELD_VALUE, Headers
+from ..response import RESPONSE_FIELDS, SWITCH_FIELDS, Response, content_type_of, encoded_body
 
 __all__ = [
     "CONTINUE",
@@ -30,22 +29,6 @@ __all__ = [
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
-_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-
-# What says where a response ends, or what the connection is from now on, is the server's to say.
-_RESPONSE_FIELDS = frozenset({"content-length", "transfer-encoding"})
-_SWITCH_FIELDS = frozenset(
-    {
-        "connection",
-        "content-length",
-        "sec-websocket-accept",
-        "sec-websocket-extensions",
-        "sec-websocket-protocol",
-        "transfer-encoding",
-        "upgrade",
-    }
-)
 
 
 def serialize_response(response: Response, *, is_head: bool = False, closes: bool = False) -> bytes:
@@ -61,25 +44,22 @@ def serialize_response(response: Response, *, is_head: bool = False, closes: boo
 
     Source: RFC 9112 §4, §6.
     """
-    body = response.body.encode() if isinstance(response.body, str) else bytes(response.body)
-    headers = Headers(response.headers)
+    body = encoded_body(response)
     lines = status_lines(response.status)
     if response.status not in (204, 304):  # RFC 9110 §15.3.5, §15.4.5: these have no body, and so no length
-        lines += _content_lines(response, headers, len(body))
-    lines += checked_lines(headers.pairs(), _RESPONSE_FIELDS)
+        lines += _content_lines(response, body)
+    lines += checked_lines(Headers(response.headers).pairs(), RESPONSE_FIELDS)
     if closes and not asks_to_close(response):
         lines.append("Connection: close")
     head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
     return head if is_head or response.status in (204, 304) else head + body
 
 
-def _content_lines(response: Response, headers: Headers, size: int) -> Iterable[str]:
-    if response.content_type is not None:
-        yield from checked_lines([("Content-Type", response.content_type)])
-    elif size and "content-type" not in headers:
-        is_text = isinstance(response.body, str)
-        yield f"Content-Type: {'text/plain; charset=utf-8' if is_text else 'application/octet-stream'}"
-    yield f"Content-Length: {size}"
+def _content_lines(response: Response, body: bytes) -> Iterable[str]:
+    content_type = content_type_of(response, body)
+    if content_type is not None:
+        yield from checked_lines([("Content-Type", content_type)])
+    yield f"Content-Length: {len(body)}"
 
 
 def asks_to_close(response: Response) -> bool:
@@ -116,7 +96,7 @@ def serialize_switch(
         text += f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
     if extensions is not None:
         text += f"Sec-WebSocket-Extensions: {extensions}\r\n"
-    for line in checked_lines(pairs, _SWITCH_FIELDS):
+    for line in checked_lines(pairs, SWITCH_FIELDS):
         text += line + "\r\n"
     return (text + "\r\n").encode("latin-1")
 
@@ -133,9 +113,9 @@ def checked_lines(pairs: Iterable[tuple[str, str]], reserved: frozenset[str] = f
         LocalError: a name or value that may not be sent (RFC 9110 §5), or a name in ``reserved``.
     """
     for name, value in pairs:
-        if not _NAME.fullmatch(name):
+        if not FIELD_NAME.fullmatch(name):
             raise LocalError(f"{name!r} is not the name of a header (RFC 9110 §5.1)")
-        if not _VALUE.fullmatch(value):
+        if not FIELD_VALUE.fullmatch(value):
             raise LocalError(f"header {name}: {value!r} is not a value that may be sent (RFC 9110 §5.5)")
         if name.lower() in reserved:
             raise LocalError(f"header {name} is set by the server, not by the application")
