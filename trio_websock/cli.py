@@ -15,12 +15,13 @@ import logging
 import os
 import ssl
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import ModuleType
-from typing import Any, TypeVar, cast, final
+from typing import Any, cast, final
 
 from .behaviour.handler import bind_handler, is_handler
 from .command import connect_main
+from .command.numbers import number_type
 from .errors import OptionError, StartupFailed
 from .options import ServerKeywords, split_keywords
 from .protocol import COMPILED
@@ -33,8 +34,6 @@ DEFAULT_PORT = 8000
 
 BAD_USAGE = 2  # exit status, as argparse has it
 INTERRUPTED = 130  # exit status of a program that SIGINT ended, as shells have it
-
-_T = TypeVar("_T")
 
 _DESCRIPTION = """\
 Serve a WebSocket handler, or an application function, until SIGINT or SIGTERM.
@@ -224,20 +223,8 @@ def _load_certificate(certfile: str | None, keyfile: str | None) -> ssl.SSLConte
 _UNLIMITED = frozenset({"max_message_size", "ping_interval", "max_connections", "max_connections_per_client"})
 
 
-def _number(kind: Callable[[str], _T], what: str) -> Callable[[str], _T | float]:
-    def convert(text: str) -> _T | float:
-        if text.lower() in ("none", "inf"):
-            return float("inf")
-        try:
-            return kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected {what}, not {text!r}") from None
-
-    return convert
-
-
-_seconds = _number(float, "a number of seconds")
-_count = _number(int, "a whole number")
+_seconds = number_type(float, "a number of seconds")
+_count = number_type(int, "a whole number")
 
 
 def _parser() -> argparse.ArgumentParser:

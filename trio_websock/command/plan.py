@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import argparse
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast, final
+from typing import Any, cast, final
 
 from ..client.address import parse_url
 from ..client.options import ClientKeywords, split_client_keywords
 from ..client.proxy import ENVIRONMENT
+from .numbers import number_type
 
 __all__ = ["Plan", "Unusable", "make_plan"]
 
 DEFAULT_WAIT = 1.0  # seconds a script waits for answers
-
-_T = TypeVar("_T")
 
 _DESCRIPTION = """\
 Connect to a WebSocket. On a terminal: type messages, see what comes; /help tells
@@ -150,20 +149,8 @@ def _ssl_context(
 # Words.
 
 
-def _number(kind: Callable[[str], _T], what: str) -> Callable[[str], _T | float]:
-    def convert(text: str) -> _T | float:
-        if text.lower() in ("none", "inf"):
-            return float("inf")
-        try:
-            return kind(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"expected {what}, not {text!r}") from None
-
-    return convert
-
-
-_seconds = _number(float, "a number of seconds")
-_size = _number(int, "a number of bytes")
+_seconds = number_type(float, "a number of seconds")
+_size = number_type(int, "a number of bytes")
 
 
 def _wait(text: str) -> float:
