@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from trio_websock.errors import OptionError
+from trio_websock.errors import OptionError, StateError
 from trio_websock.options import Options
 from trio_websock.request import Headers
-from trio_websock.response import Response, upgrade
+from trio_websock.response import RESPONSE_FIELDS, Response, check_field, encoded_fields, upgrade
 
 
 class Echo:
@@ -114,3 +114,24 @@ def test_a_response_made_of_another_keeps_repeated_headers() -> None:
     first = Response(headers=[("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")])
     second = replace(first, status=404)
     assert Headers(second.headers).get_all("set-cookie") == ["a=1", "b=2"]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "a\n", "ä"])
+def test_a_header_needs_a_name_that_is_a_token(name: str) -> None:
+    with pytest.raises(StateError, match="is not the name of a header"):
+        check_field(name, "a")
+
+
+def test_a_value_that_may_not_be_sent_is_not_told() -> None:
+    with pytest.raises(StateError, match="Set-Cookie") as caught:
+        check_field("Set-Cookie", "secret\n")
+    assert "secret" not in str(caught.value)
+
+
+def test_headers_of_the_server_are_not_for_the_application() -> None:
+    with pytest.raises(StateError, match="header Content-Length is set by the server"):
+        check_field("Content-Length", "1", RESPONSE_FIELDS)
+
+
+def test_encoded_headers_have_neither_capitals_nor_outer_spaces() -> None:
+    assert encoded_fields([("X-A", " ä\t")]) == [(b"x-a", b"\xe4")]

@@ -6,14 +6,25 @@ looked at, before the application function returns one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Unpack, cast
 
-from .errors import describe
+from .errors import StateError, describe
 from .options import CONNECTION_NAMES, ConnectionKeywords, Options, check_names
-from .request import HeaderInput, Headers
+from .request import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers
 
-__all__ = ["RESPONSE_FIELDS", "SWITCH_FIELDS", "Response", "Upgrade", "content_type_of", "encoded_body", "upgrade"]
+__all__ = [
+    "RESPONSE_FIELDS",
+    "SWITCH_FIELDS",
+    "Response",
+    "Upgrade",
+    "check_field",
+    "content_type_of",
+    "encoded_body",
+    "encoded_fields",
+    "upgrade",
+]
 
 # What says where a response ends, or what the connection is from now on, is the server's to say.
 RESPONSE_FIELDS = frozenset({"content-length", "transfer-encoding"})
@@ -116,6 +127,42 @@ def content_type_of(response: Response, body: bytes) -> str | None:
     if response.content_type is not None or not body or "content-type" in Headers(response.headers):
         return response.content_type
     return "text/plain; charset=utf-8" if isinstance(response.body, str) else "application/octet-stream"
+
+
+def check_field(name: str, value: str, reserved: frozenset[str] = frozenset()) -> None:
+    """Refuse a header of an application that may not be sent.
+
+    Args:
+        name: in any case.
+        value: as the application gave it.
+        reserved: names in lower case that are for the server alone, e.g. :data:`SWITCH_FIELDS`.
+
+    Raises:
+        StateError: with the name but not the value, which may be a secret.
+
+    Source: RFC 9110 §5.
+    """
+    if not FIELD_NAME.fullmatch(name):
+        raise StateError(f"{describe(name)} is not the name of a header (RFC 9110 §5.1)")
+    if not FIELD_VALUE.fullmatch(value):
+        raise StateError(f"header {name}: its value may not be sent (RFC 9110 §5.5)")
+    if name.lower() in reserved:
+        raise StateError(f"header {name} is set by the server, not by the application")
+
+
+def encoded_fields(
+    pairs: Iterable[tuple[str, str]], reserved: frozenset[str] = frozenset()
+) -> list[tuple[bytes, bytes]]:
+    """The headers of an application as ASGI and h11 take them: names in lower case, values without outer spaces.
+
+    Raises:
+        StateError: see :func:`check_field`.
+    """
+    encoded = []
+    for name, value in pairs:
+        check_field(name, value, reserved)
+        encoded.append((name.lower().encode("ascii"), value.strip(" \t").encode("latin-1")))
+    return encoded
 
 
 def _is_encodable(text: str) -> bool:

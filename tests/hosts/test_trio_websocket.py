@@ -122,7 +122,7 @@ async def test_a_subprotocol_is_negotiated(server: Server) -> None:
 
 
 async def test_headers_travel_on_the_answer(server: Server) -> None:
-    connect = await server(Reasons(Echo, headers={"X-Answer": "42"}))
+    connect = await server(Reasons(Echo, headers={"X-Answer": " 42 "}))
     async with connect() as client:
         assert (b"x-answer", b"42") in client.handshake_headers
 
@@ -155,6 +155,8 @@ async def test_an_origin_of_the_same_host_is_let_in(server: Server) -> None:
         ({"subprotocol": "not offered"}, StateError),
         ({"headers": {"a": "b\r\nc: d"}}, StateError),
         ({"headers": {"a b": "c"}}, StateError),
+        ({"headers": {"a:b": "c"}}, StateError),
+        ({"headers": {"Sec-WebSocket-Protocol": "c"}}, StateError),
     ],
     ids=str,
 )

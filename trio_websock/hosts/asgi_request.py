@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
-from ..errors import StateError, describe
-from ..request import FIELD_NAME, FIELD_VALUE, Headers, Request
-from ..response import RESPONSE_FIELDS, SWITCH_FIELDS, Response, content_type_of, encoded_body
+from ..request import Headers, Request
+from ..response import RESPONSE_FIELDS, SWITCH_FIELDS, Response, content_type_of, encoded_body, encoded_fields
 from .asgi_hop import Event
 
 __all__ = ["Scope", "accept_event", "may_deny", "request_from", "response_events"]
@@ -99,7 +98,7 @@ def accept_event(subprotocol: str | None, pairs: Iterable[tuple[str, str]]) -> E
     return {
         "type": "websocket.accept",
         "subprotocol": subprotocol,
-        "headers": _encoded(pairs, SWITCH_FIELDS),
+        "headers": encoded_fields(pairs, SWITCH_FIELDS),
     }
 
 
@@ -119,8 +118,8 @@ def response_events(scope: Scope, response: Response) -> list[Event]:
     prefix = "http.response" if scope["type"] == "http" else _DENIAL
     body = encoded_body(response)
     is_bodiless = response.status in (204, 304)  # RFC 9110 §15.3.5, §15.4.5
-    fields = _encoded(_content_pairs(response, body), frozenset()) if not is_bodiless else []
-    fields += _encoded(Headers(response.headers).pairs(), RESPONSE_FIELDS)
+    fields = encoded_fields(_content_pairs(response, body)) if not is_bodiless else []
+    fields += encoded_fields(Headers(response.headers).pairs(), RESPONSE_FIELDS)
     shown = b"" if is_bodiless or scope.get("method") == "HEAD" else body
     return [
         {"type": f"{prefix}.start", "status": response.status, "headers": fields},
@@ -134,15 +133,3 @@ def _content_pairs(response: Response, body: bytes) -> list[tuple[str, str]]:
     if content_type is not None:
         pairs.append(("content-type", content_type))
     return pairs
-
-
-def _encoded(pairs: Iterable[tuple[str, str]], reserved: frozenset[str]) -> list[tuple[bytes, bytes]]:
-    encoded = []
-    for name, value in pairs:
-        folded = name.lower()
-        if folded in reserved:
-            raise StateError(f"header {name} is set by the server, not by the application")
-        if not FIELD_NAME.fullmatch(name) or not FIELD_VALUE.fullmatch(value):
-            raise StateError(f"{describe((name, value))} may not be sent as a header (RFC 9110 §5.5)")
-        encoded.append((folded.encode("ascii"), value.strip(" \t").encode("latin-1")))
-    return encoded

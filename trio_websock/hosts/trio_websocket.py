@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, Unpack, final
@@ -23,13 +22,14 @@ from ..behaviour.handler import bind_handler
 from ..behaviour.reasons import Error, Reason, Remote
 from ..codes import Opcode
 from ..connection import Connection
-from ..errors import ConnectionLost, MessageTooBig, OptionError, StateError, UpgradeRefused, describe
+from ..errors import ConnectionLost, MessageTooBig, OptionError, StateError, UpgradeRefused
 from ..messages import Outgoing, Pong
 from ..nursery import run_connection
 from ..options import ConnectionKeywords, Options
 from ..parking import Parking
 from ..protocol.upgrade import check_origin, negotiate_subprotocol
 from ..request import HeaderInput, Headers, Request
+from ..response import RESPONSE_FIELDS, SWITCH_FIELDS, encoded_fields
 from ..transport import Arrival, Transport
 
 __all__ = ["TrioWebSocketTransport", "request_from", "upgrade_request"]
@@ -39,7 +39,6 @@ logger: logging.Logger = logging.getLogger("trio_websock.hosts")
 READ_SIZE = 64 * 1024  # bytes taken from the library while nobody has asked for them yet
 
 _TOO_BIG = "Exceeded maximum message size"  # how the library's own 1009 begins, which the peer has not sent
-_FIELD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[ \t\x21-\x7e\x80-\xff]*")  # RFC 9110 §5.5
 
 _Close: TypeAlias = tuple[int | None, bytes]
 
@@ -89,7 +88,7 @@ async def upgrade_request(
     """
     bound = bind_handler(handler)
     checked = _checked_options(options)
-    extra = _encoded(headers)
+    extra = encoded_fields(Headers(headers).pairs(), SWITCH_FIELDS)
     ours = request_from(request)
     try:
         check_origin(ours, checked.origins)
@@ -157,18 +156,11 @@ def _choose_subprotocol(request: Request, options: Options, chosen: str | None) 
     return chosen
 
 
-def _encoded(headers: HeaderInput) -> list[tuple[bytes, bytes]]:
-    pairs = Headers(headers).pairs()
-    for name, value in pairs:
-        if not _FIELD.fullmatch(f"{name}:{value}"):
-            raise StateError(f"{describe((name, value))} may not be sent as a header (RFC 9110 §5.5)")
-    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in pairs]
-
-
 async def _refuse(request: trio_websocket.WebSocketRequest, refusal: UpgradeRefused) -> None:
     headers = [("Content-Type", "text/plain; charset=utf-8"), *refusal.headers.items()]
+    fields = encoded_fields(headers, RESPONSE_FIELDS)
     try:
-        await request.reject(refusal.status, extra_headers=_encoded(headers), body=refusal.reason.encode())
+        await request.reject(refusal.status, extra_headers=fields, body=refusal.reason.encode())
     except trio_websocket.ConnectionClosed as exc:
         logger.debug("the client left before it was refused: %s", exc)
 

@@ -12,9 +12,8 @@ from email.utils import formatdate
 from http import HTTPStatus
 from types import MappingProxyType
 
-from ..errors import LocalError
-from ..request import FIELD_NAME, FIELD_VALUE, Headers
-from ..response import RESPONSE_FIELDS, SWITCH_FIELDS, Response, content_type_of, encoded_body
+from ..request import Headers
+from ..response import RESPONSE_FIELDS, SWITCH_FIELDS, Response, check_field, content_type_of, encoded_body
 
 __all__ = [
     "CONTINUE",
@@ -40,7 +39,7 @@ def serialize_response(response: Response, *, is_head: bool = False, closes: boo
         closes: whether the connection ends with it.
 
     Raises:
-        LocalError: a header that may not be sent.
+        StateError: a header that may not be sent.
 
     Source: RFC 9112 §4, §6.
     """
@@ -84,7 +83,7 @@ def serialize_switch(
         pairs: headers of the application.
 
     Raises:
-        LocalError: a header that may not be sent.
+        StateError: a header that may not be sent.
 
     Source: RFC 6455 §4.2.2.
     """
@@ -110,15 +109,10 @@ def checked_lines(pairs: Iterable[tuple[str, str]], reserved: frozenset[str] = f
     """Header fields as lines, without their ends.
 
     Raises:
-        LocalError: a name or value that may not be sent (RFC 9110 §5), or a name in ``reserved``.
+        StateError: a name or value that may not be sent (RFC 9110 §5), or a name in ``reserved``.
     """
     for name, value in pairs:
-        if not FIELD_NAME.fullmatch(name):
-            raise LocalError(f"{name!r} is not the name of a header (RFC 9110 §5.1)")
-        if not FIELD_VALUE.fullmatch(value):
-            raise LocalError(f"header {name}: {value!r} is not a value that may be sent (RFC 9110 §5.5)")
-        if name.lower() in reserved:
-            raise LocalError(f"header {name} is set by the server, not by the application")
+        check_field(name, value, reserved)
         yield f"{name}: {value}"
 
 
