@@ -92,12 +92,13 @@ async def test_callbacks_never_overlap(autojump_clock):
         assert peer.received() == ["a", "b", "c"]
 
 
-async def test_all_callbacks_run_in_one_task(autojump_clock):
+async def test_all_callbacks_that_await_run_in_one_task(autojump_clock):
     tasks = set()
 
     class Noting(AsyncEcho):
         async def handle_in(self, message, state):
             tasks.add(trio.lowlevel.current_task())
+            await trio.lowlevel.checkpoint()
             return Ok(state)
 
         handle_info = handle_in
@@ -263,29 +264,90 @@ async def test_what_a_plain_callback_leaves_to_await_runs_in_the_connections_tas
     assert tasks[0] is tasks[1]
 
 
-async def test_plain_callback_does_not_wake_the_loop(autojump_clock):
-    class Counting(Echo):
-        def handle_in(self, message, state):
-            loop = current_connection()._inbox.loop
-            return Push("parked" if loop.task is not None else "woken", state)
+def tell_whether_the_loop_is_parked(state):
+    loop = current_connection()._inbox.loop
+    return Push("parked" if loop.task is not None else "woken", state)
 
-    async with open_test_connection(Counting) as peer:
+
+class PlainTeller(Echo):
+    def handle_in(self, message, state):
+        return tell_whether_the_loop_is_parked(state)
+
+
+class AwaitlessTeller(Echo):
+    async def handle_in(self, message, state):
+        return tell_whether_the_loop_is_parked(state)
+
+
+class AwaitingTeller(Echo):
+    async def handle_in(self, message, state):
+        async with trio.Lock():
+            return tell_whether_the_loop_is_parked(state)
+
+
+@pytest.mark.parametrize(
+    ("handler", "told"), [(PlainTeller, "parked"), (AwaitlessTeller, "parked"), (AwaitingTeller, "woken")]
+)
+async def test_only_a_callback_that_awaits_wakes_the_loop(handler, told, autojump_clock):
+    async with open_test_connection(handler) as peer:
         await peer.send("x")
-        assert peer.received() == ["parked"]
+        assert peer.received() == [told]
+
+
+async def test_callback_without_an_await_leaves_the_next_one_that_has_one_to_the_loop(autojump_clock):
+    tasks = []
+
+    class Mixed(AsyncEcho):
+        async def handle_info(self, info, state):
+            tasks.append(trio.lowlevel.current_task())
+            await trio.lowlevel.checkpoint()
+            return Push(info, state)
+
+        async def terminate(self, reason, state):
+            tasks.append(trio.lowlevel.current_task())
+
+    async with open_test_connection(Mixed) as peer:
+        peer.connection.mailbox.send_nowait("info")
+        await peer.send("x")
+        assert peer.received() == ["info", "x"]
+    assert tasks[0] is tasks[1]
+
+
+async def test_callback_without_an_await_may_bring_a_shutdown_upon_its_connection(autojump_clock):
+    class Hasty(AsyncEcho):
+        async def handle_in(self, message, state):
+            current_connection().shutdown_nowait(deadline=trio.current_time() + 1)
+            return Push(message, state)
+
+    async with open_test_connection(Hasty) as peer:
+        await peer.send("a", "b")
+        assert peer.received() == ["a"]
+        assert peer.close_sent == (1001, "")
+
+
+def cancel_or_raise(message, state):
+    if "cancel" in message:
+        current_connection().nursery.cancel_scope.cancel()
+    if "raise" in message:
+        raise KeyError
+    return Ok(state)
+
+
+class Hasty(Echo):
+    def handle_in(self, message, state):
+        return cancel_or_raise(message, state)
+
+
+class AsyncHasty(Echo):
+    async def handle_in(self, message, state):
+        return cancel_or_raise(message, state)
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("handler", [Hasty, AsyncHasty])
 @pytest.mark.parametrize("messages", [["cancel and raise"], ["cancel", "raise"]])
-async def test_failure_of_a_plain_callback_is_told_though_the_nursery_was_cancelled(messages, autojump_clock, caplog):
-    class Hasty(Echo):
-        def handle_in(self, message, state):
-            if "cancel" in message:
-                current_connection().nursery.cancel_scope.cancel()
-            if "raise" in message:
-                raise KeyError
-            return Ok(state)
-
-    async with open_test_connection(Hasty, raise_handler_errors=False) as peer:
+async def test_failure_of_a_callback_is_told_though_it_cancelled_the_nursery(handler, messages, autojump_clock, caplog):
+    async with open_test_connection(handler, raise_handler_errors=False) as peer:
         await peer.send(*messages)
         await peer.connection.wait_ended()
     assert [record.exc_info[0] for record in caplog.records] == [KeyError]

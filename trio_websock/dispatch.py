@@ -2,8 +2,8 @@
 
 In: the inbox. Out: messages to the writer, and at the end an :class:`~trio_websock.behaviour.enforce.Ending`.
 
-1. Callbacks run in the connection's own task, so no two of them overlap and all share what Trio ties to a task. Only a
-   plain function may run in another: where something arrives while the loop is parked, see ``_stand_in``.
+1. Callbacks run in the connection's own task, so no two of them overlap and all share what Trio ties to a task. Only
+   one without an ``await`` may run in another: where something arrives while the loop is parked, see ``_stand_in``.
 2. A callback's messages are queued as soon as its result has passed the check; the queue is handed over when the inbox
    is empty, when it has grown large, or at the moment a callback suspends: output never waits behind a callback, and
    a batch still costs one system call.
@@ -23,6 +23,7 @@ from typing import Any, NoReturn, final
 
 import trio
 
+from .behaviour.awaitless import finish
 from .behaviour.enforce import Ending, Enforcer
 from .behaviour.handler import Callbacks
 from .behaviour.reasons import Close, Error, Reason, close_for
@@ -65,6 +66,7 @@ class Dispatcher:
         "_enforcer",
         "_idle",
         "_inbox",
+        "_is_parked",
         "_is_resting",
         "_left",
         "_nursery",
@@ -91,6 +93,7 @@ class Dispatcher:
         self._cancels_on_disconnect = connection.options.cancel_on_disconnect
         self._running: trio.CancelScope | None = None
         self._nursery: trio.Nursery  # while it runs
+        self._is_parked = False
         self._is_resting = False
         self._left: object = _NO_RESULT  # what a callback returned that ran while the loop was parked
         self._unsent_size = 0
@@ -136,21 +139,28 @@ class Dispatcher:
         if result is not _NO_RESULT:
             self._apply(result)
             self.has_state = True
-        if self._callbacks.is_plain:
+        if self._callbacks.is_prompt:
             self._inbox.notify = self._stand_in
 
     async def _run_callbacks(self) -> None:
-        """Run those that are due, until there is much to be handed over."""
+        """Run those that are due, until there is much to be handed over.
+
+        While the loop is parked this stands in for it, and is never suspended: a callback that may be is left to it.
+        """
+        awaitless = self._callbacks.awaitless
         for item in self._inbox.take():
             result = self._start_callback(item)
             kind = type(result)
-            if kind is CoroutineType and not self._cancels_on_disconnect:  # the most frequent way, a call shorter
-                result = await result  # type: ignore[misc]  # narrowed by identity
+            if kind is CoroutineType and result.cr_code in awaitless:  # type: ignore[attr-defined]  # narrowed
+                result = await result  # type: ignore[misc]  # as above
             elif kind not in RESULT_TYPES:
+                if self._is_parked and result is not _NO_RESULT:
+                    self._left = result
+                    return
                 result = await self._await_result(result)
             self._apply(result)
             if self.ending is not None or self._unsent_size > MAX_UNSENT_SIZE:
-                break
+                return
 
     async def _rest(self) -> None:
         """Hand over what waits, and then wait for the peer to take it, or for something to do."""
@@ -161,12 +171,15 @@ class Dispatcher:
             await self._writer.wait_flushed()
         if not self._inbox:
             self._idle.resume()
+            self._is_parked = True
             try:
                 await self._inbox.loop.park()
             except trio.Cancelled:
                 if self._left is _NO_RESULT:
                     raise
-                # Cancelled by what a plain callback did, which has more to say; the next checkpoint cancels again.
+                # Cancelled by what a callback did in our place, which has more to say; a checkpoint cancels again.
+            finally:
+                self._is_parked = False
             if self._left is not _NO_RESULT:
                 result, self._left = self._left, _NO_RESULT
                 self._is_resting = False
@@ -176,29 +189,23 @@ class Dispatcher:
     def _stand_in(self) -> None:
         """Do the work of the parked loop without waking it, if that takes no waiting. In any task.
 
-        A plain function, called in the loop's context, notices the difference only if it asks which task it is in; it
-        costs a turn of the scheduler less.
+        A callback without an ``await``, run in the loop's context, notices the difference only if it asks which task it
+        is in; it costs a turn of the scheduler less.
         """
         loop = self._inbox.loop
-        if loop.task is not None and not loop.task.context.run(self._run_plain):
+        if loop.task is not None and not loop.task.context.run(self._run_promptly):
             loop.wake()
 
     @trio.lowlevel.disable_ki_protection  # whoever noticed the message may be protected; a callback never is
-    def _run_plain(self) -> bool:
+    def _run_promptly(self) -> bool:
         """Run the callbacks that are due; whether the loop may stay parked."""
         try:
-            for item in self._inbox.take():
-                result = self._start_callback(item)
-                if type(result) not in RESULT_TYPES and result is not _NO_RESULT:
-                    self._left = result
-                    return False
-                self._apply(result)
-                if self.ending is not None or self._unsent_size > MAX_UNSENT_SIZE:
-                    return False
+            finish(self._run_callbacks())
         except BaseException as exc:
             self._left = _raise(exc)
+        if self._left is not _NO_RESULT or self.ending is not None or self._inbox.interruption is not None:
             return False
-        if self._inbox.interruption is not None or not self._writer.flush(self._nursery):
+        if self._unsent_size > MAX_UNSENT_SIZE or not self._writer.flush(self._nursery):
             return False
         self._unsent_size = 0
         self._idle.resume()

@@ -195,7 +195,8 @@ def test_an_instance_is_shared_by_all_connections() -> None:
 
 
 def test_all_callbacks_of_a_connection_belong_to_one_instance() -> None:
-    *callbacks, _ = bind_handler(Full).open()
+    opened = bind_handler(Full).open()
+    callbacks = [opened.init, opened.handle_in, opened.handle_control, opened.handle_info, opened.terminate]
     assert len({callback.__self__ for callback in callbacks}) == 1  # type: ignore[union-attr]  # bound methods
 
 

@@ -6,8 +6,9 @@ import inspect
 from typing import Any
 
 import pytest
+import trio
 
-from trio_websock import NORMAL, Error, Normal, Ok, Options, Ping, Push, ResultError, StateError, Stop
+from trio_websock import NORMAL, Error, Normal, Ok, Options, Ping, Pong, Push, ResultError, StateError, Stop
 from trio_websock.behaviour.handler import bind_handler
 from trio_websock.testing.witness import WatchedHandler
 
@@ -17,7 +18,18 @@ class Counter:
         return Ok(args)
 
     async def handle_in(self, message: str | bytes, count: int) -> Any:
+        await trio.lowlevel.checkpoint()
         return Push(message, count + 1)
+
+    async def handle_control(self, frame: Ping | Pong, count: int) -> Any:
+        return Ok(count + 100)
+
+
+class Brief:
+    def init(self, args: Any) -> Any:
+        return Ok(args)
+
+    handle_in = Counter.handle_in
 
 
 def watched(handler: object = Counter) -> WatchedHandler:
@@ -41,8 +53,14 @@ def test_plain_callback_stays_one() -> None:
     assert not inspect.isawaitable(watched().init(0))
 
 
-def test_control_frames_nobody_wants_change_nothing() -> None:
+def test_callback_without_an_await_needs_nobody_to_await_it() -> None:
     watch = watched()
+    watch.init(0)
+    assert watch.handle_control(Ping(b""), 7) == Ok(107)
+
+
+def test_control_frames_nobody_wants_change_nothing() -> None:
+    watch = watched(Brief)
     watch.init(0)
     assert watch.handle_control(Ping(b""), 7) == Ok(7)
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Generic, NamedTuple, TypeVar, final, get_origin
 
 from ..errors import describe
 from ..messages import Ping, Pong
+from .awaitless import awaitless_code
 from .reasons import Reason
 from .results import Ok, Result
 
@@ -25,15 +26,16 @@ Info = TypeVar("Info", contravariant=True)
 
 REQUIRED = ("init", "handle_in")
 OPTIONAL = ("handle_control", "handle_info", "terminate")
+REPEATED = ("handle_in", "handle_control", "handle_info")
 
 
 class Handler(ABC, Generic[State, Info]):
     """One WebSocket connection's behaviour; generic in its state and in what its mailbox carries.
 
     Subclass it and define ``init`` and ``handle_in``; the rest as needed. Callbacks may be plain functions or
-    coroutines and never overlap within one connection. What awaits runs in the connection's own task; a plain function
-    has its context variables, but may run in another. A handler need not subclass: an instance or a module with these
-    callbacks does as well.
+    coroutines and never overlap within one connection. What awaits runs in the connection's own task; a callback
+    without an ``await`` has that task's context variables, but may run in another. A handler need not subclass: an
+    instance or a module with these callbacks does as well.
 
     What a callback returns (:class:`Ok`, :class:`Push`, :class:`Reply`, :class:`Stop`) is all that drives the
     connection. Anything else, or an exception, closes it with 1011. A callback is cancelled when a task of the
@@ -91,7 +93,8 @@ class Handler(ABC, Generic[State, Info]):
 class Callbacks(NamedTuple):
     """The callbacks of one connection; ``handle_control`` is ``None`` where nobody wants it.
 
-    ``is_plain``: ``handle_in`` is a plain function, as far as can be seen.
+    ``is_prompt``: ``handle_in`` is a plain function or has no ``await``, as far as can be seen. ``awaitless``: of those
+    callbacks that are coroutine functions without an ``await``: theirs are never suspended.
     """
 
     init: Callable[[Any], Any]
@@ -99,7 +102,8 @@ class Callbacks(NamedTuple):
     handle_control: Callable[[Ping | Pong, Any], Any] | None
     handle_info: Callable[[Any, Any], Any]
     terminate: Callable[[Reason, Any], Any] | None
-    is_plain: bool = False
+    is_prompt: bool = False
+    awaitless: tuple[CodeType, ...] = ()
 
 
 @final
@@ -114,7 +118,7 @@ class BoundHandler:
             class cannot be called without arguments.
     """
 
-    __slots__ = ("_handler", "_is_plain", "name")
+    __slots__ = ("_awaitless", "_handler", "_is_prompt", "name")
 
     def __init__(self, handler: object) -> None:
         handler = get_origin(handler) or handler  # of Echo[int, str] the class, which has the callbacks
@@ -128,7 +132,10 @@ class BoundHandler:
         if isinstance(handler, type):
             _check_constructor(handler)
         self._handler = handler
-        self._is_plain = not inspect.iscoroutinefunction(getattr(handler, "handle_in", None))
+        codes = {name: awaitless_code(getattr(handler, name, None)) for name in REPEATED}
+        self._awaitless = tuple(code for code in codes.values() if code is not None)
+        may_wait = inspect.iscoroutinefunction(getattr(handler, "handle_in", None))
+        self._is_prompt = not may_wait or codes["handle_in"] is not None
 
     def open(self) -> Callbacks:
         """The callbacks for a new connection: of a new instance if the handler is a class.
@@ -145,7 +152,8 @@ class BoundHandler:
             target.handle_control if _defines(target, "handle_control") else None,
             getattr(target, "handle_info", None) or _refuse_info(target),
             target.terminate if _defines(target, "terminate") else None,
-            self._is_plain,
+            self._is_prompt,
+            self._awaitless,
         )
 
 

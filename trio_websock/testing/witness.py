@@ -1,14 +1,16 @@
 """A handler around a handler: passes every call on, and keeps what a test wants to know.
 
 In: the calls of the runtime. Out: the same calls to the handler under test, and what came of them: its newest state,
-its first failure, its ``Stop``. A callback that is no coroutine stays one that is not; nothing here is a checkpoint.
+its first failure, its ``Stop``. A callback without an ``await`` stays one without; nothing here is a checkpoint.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import CoroutineType
 from typing import Any, final
 
+from ..behaviour.awaitless import finish
 from ..behaviour.enforce import Enforcer
 from ..behaviour.handler import BoundHandler, Callbacks
 from ..behaviour.reasons import Error, Reason
@@ -89,6 +91,8 @@ class WatchedHandler:
     def _watch(self, name: str, callback: Callable[..., Any], *arguments: Any) -> Any:
         try:
             result = callback(*arguments)
+            if isinstance(result, CoroutineType) and result.cr_code in self._opened.awaitless:
+                result = finish(result)
             return self._watch_awaited(name, result) if isinstance(result, Awaitable) else self._keep(name, result)
         except Exception as exc:
             self._note(exc)
