@@ -19,13 +19,14 @@ from ..connection import Connection
 from ..errors import ConnectionLost, OptionError, StateError, UpgradeRefused
 from ..nursery import run_connection
 from ..options import Options
-from ..protocol.upgrade import check_origin, check_upgrade_request, negotiate_subprotocol
+from ..protocol.upgrade import check_origin, check_upgrade_request
 from ..request import Headers, Request
 from ..response import Response, Upgrade
 from .asgi_exchange import Exchange
 from .asgi_hop import Event
 from .asgi_request import Scope, accept_event, request_from, response_events
 from .asgi_transport import AsgiTransport
+from .subprotocol import choose_subprotocol
 
 __all__ = ["Application", "Service", "checked_options"]
 
@@ -200,7 +201,7 @@ class Service:
             handler = bind_handler(wish.handler)
             options = checked_options(self._options.merged(wish.keywords))
             check_origin(request, options.origins)
-            subprotocol = _choose_subprotocol(request, wish, options)
+            subprotocol = choose_subprotocol(request, wish.subprotocol, options)
             accept = accept_event(subprotocol, Headers(wish.headers).pairs())
         except UpgradeRefused as exc:
             return _refusal(exc.status, exc.reason, exc.headers)
@@ -269,15 +270,6 @@ class Service:
 async def _next_event(exchange: Exchange) -> Event:
     await exchange.wait_event()
     return exchange.pop()
-
-
-def _choose_subprotocol(request: Request, wish: Upgrade, options: Options) -> str | None:
-    chosen = wish.subprotocol
-    if chosen is None:
-        return negotiate_subprotocol(request, options.subprotocols, options.require_subprotocol)
-    if chosen not in request.subprotocols:  # RFC 6455 §4.1: the client would fail the connection
-        raise StateError(f"the application chose subprotocol {chosen!r}; offered were {request.subprotocols}")
-    return chosen
 
 
 def _refusal(status: int, reason: str, headers: object = ()) -> Response:

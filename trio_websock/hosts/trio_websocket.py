@@ -22,15 +22,16 @@ from ..behaviour.handler import bind_handler
 from ..behaviour.reasons import Error, Reason, Remote
 from ..codes import Opcode
 from ..connection import Connection
-from ..errors import ConnectionLost, MessageTooBig, OptionError, StateError, UpgradeRefused
+from ..errors import ConnectionLost, MessageTooBig, OptionError, UpgradeRefused
 from ..messages import Outgoing, Pong
 from ..nursery import run_connection
 from ..options import ConnectionKeywords, Options
 from ..parking import Parking
-from ..protocol.upgrade import check_origin, negotiate_subprotocol
+from ..protocol.upgrade import check_origin
 from ..request import HeaderInput, Headers, Request
 from ..response import RESPONSE_FIELDS, SWITCH_FIELDS, encoded_fields
 from ..transport import Arrival, Transport
+from .subprotocol import choose_subprotocol
 
 __all__ = ["TrioWebSocketTransport", "request_from", "upgrade_request"]
 
@@ -92,7 +93,7 @@ async def upgrade_request(
     ours = request_from(request)
     try:
         check_origin(ours, checked.origins)
-        chosen = _choose_subprotocol(ours, checked, subprotocol)
+        chosen = choose_subprotocol(ours, subprotocol, checked)
     except UpgradeRefused as exc:
         await _refuse(request, exc)
         return None
@@ -148,16 +149,8 @@ def _checked_options(keywords: ConnectionKeywords) -> Options:
     return options
 
 
-def _choose_subprotocol(request: Request, options: Options, chosen: str | None) -> str | None:
-    if chosen is None:
-        return negotiate_subprotocol(request, options.subprotocols, options.require_subprotocol)
-    if chosen not in request.subprotocols:  # RFC 6455 §4.1: the client would fail the connection
-        raise StateError(f"subprotocol {chosen!r} was chosen; offered were {request.subprotocols}")
-    return chosen
-
-
 async def _refuse(request: trio_websocket.WebSocketRequest, refusal: UpgradeRefused) -> None:
-    headers = [("Content-Type", "text/plain; charset=utf-8"), *refusal.headers.items()]
+    headers = [("Content-Type", "text/plain; charset=utf-8"), *refusal.headers.pairs()]
     fields = encoded_fields(headers, RESPONSE_FIELDS)
     try:
         await request.reject(refusal.status, extra_headers=fields, body=refusal.reason.encode())

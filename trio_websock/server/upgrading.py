@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Unpack, final
 
 from ..connection import Connection
-from ..errors import LocalError
 from ..hosts.stream import StreamTransport
+from ..hosts.subprotocol import choose_subprotocol
 from ..hosts.wire import Wire
 from ..options import ConnectionKeywords, Options
 from ..protocol.deflate import DeflateParameters, PerMessageDeflate, negotiate_deflate
@@ -55,27 +55,18 @@ def agree_on_upgrade(request: Request, wish: Wish) -> Agreement:
 
     Raises:
         UpgradeRefused: with the status and the words of the refusal.
-        LocalError: the application wants headers that may not be sent, or a subprotocol that was not offered.
+        StateError: the application wants headers that may not be sent, or a subprotocol that was not offered.
     """
     options = wish.options
     accept = check_upgrade_request(request)
     check_origin(request, options.origins)
-    subprotocol = _choose_subprotocol(request, wish)
+    subprotocol = choose_subprotocol(request, wish.subprotocol, options)
     extension = None
     if options.deflate is not None:
         extension = negotiate_deflate(request.headers.get_all("sec-websocket-extensions"), options.deflate)
     extensions, deflate = extension or (None, None)
     answer = serialize_switch(accept, subprotocol, extensions, wish.headers)
     return Agreement(request, wish, subprotocol, deflate, answer)
-
-
-def _choose_subprotocol(request: Request, wish: Wish) -> str | None:
-    options, chosen = wish.options, wish.subprotocol
-    if chosen is None:
-        return negotiate_subprotocol(request, options.subprotocols, options.require_subprotocol)
-    if chosen not in request.subprotocols:  # RFC 6455 §4.1: the client would fail the connection
-        raise LocalError(f"the application chose subprotocol {chosen!r}; offered were {request.subprotocols}")
-    return chosen
 
 
 def check_upgrade(request: Request, **options: Unpack[ConnectionKeywords]) -> None:
