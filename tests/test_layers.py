@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "trio_websock"
 FACE = "trio_websock"
 
-VOCABULARY = {"codes", "errors", "messages", "options", "request", "response"}
+VOCABULARY = {"codes", "errors", "headers", "messages", "options", "request", "response"}
 COMMANDS = {"cli", "__main__"}
 PURE = {"vocabulary", "behaviour", "protocol"}
 

@@ -24,8 +24,7 @@ Codes are plain ints and errors know nothing of frames, so that every room can i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from .headers import HeaderInput, Headers
 
 __all__ = [
     "ConnectionLost",
@@ -174,7 +173,7 @@ class UpgradeRefused(RemoteError):
     Args:
         status: HTTP status of the answer, 400 to 599.
         reason: text of the answer's body: what came and what was expected.
-        headers: further headers of the answer.
+        headers: further headers of the answer, a mapping or a list of pairs.
         section: the clause behind the refusal.
     """
 
@@ -182,7 +181,7 @@ class UpgradeRefused(RemoteError):
         self,
         status: int,
         reason: str,
-        headers: Mapping[str, str] = MappingProxyType({}),
+        headers: HeaderInput = (),
         section: str = "RFC 6455 §4.2",
     ) -> None:
         if not isinstance(status, int) or not 400 <= status <= 599:
@@ -190,7 +189,7 @@ class UpgradeRefused(RemoteError):
         super().__init__(reason, section)
         self.status = status
         self.reason = reason
-        self.headers: dict[str, str] = dict(headers)
+        self.headers: Headers = Headers(headers)
 
 
 class TransportError(WebSockError):

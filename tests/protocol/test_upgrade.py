@@ -116,7 +116,7 @@ class TestRequest:
 
     @pytest.mark.parametrize("header", ["connection", "upgrade"])
     def test_a_request_for_something_else_is_told_to_upgrade(self, header: str) -> None:
-        assert refusal(request(**{header: []})).headers == {"Connection": "upgrade", "Upgrade": "websocket"}
+        assert refusal(request(**{header: []})).headers == {"connection": "upgrade", "upgrade": "websocket"}
 
     def test_another_version_is_told_ours(self) -> None:
         assert refusal(request(sec_websocket_version=["7"])).headers["Sec-WebSocket-Version"] == "13"

@@ -75,7 +75,15 @@ async def open_and_leave(app: TestApplication, target: str, **how: Any) -> None:
 async def test_headers_of_a_refusal_are_told() -> None:
     with pytest.raises(UpgradeRefused) as refused:
         await open_and_leave(APP, "/moved")
-    assert refused.value.headers == {"Location": "/chat"}
+    assert refused.value.headers.pairs() == (("Location", "/chat"),)
+
+
+async def test_repeated_headers_of_a_refusal_are_all_told() -> None:
+    cookies = [("Set-Cookie", "a=1; HttpOnly"), ("Set-Cookie", "b=2")]
+    app = TestApplication(lambda request: Response(401, headers=cookies))
+    with pytest.raises(UpgradeRefused) as refused:
+        await open_and_leave(app, "/")
+    assert refused.value.headers.pairs() == tuple(cookies)
 
 
 async def test_foreign_origin_is_refused() -> None:

@@ -157,4 +157,4 @@ def _refused(response: Response) -> UpgradeRefused:
     body = response.body if isinstance(response.body, str) else bytes(response.body).decode("utf-8", "replace")
     status = max(response.status, 400)
     what = body.strip() if status == response.status else f"answered {response.status}: {body.strip()}"
-    return UpgradeRefused(status, what, dict(Headers(response.headers).pairs()))
+    return UpgradeRefused(status, what, response.headers)

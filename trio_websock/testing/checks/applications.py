@@ -98,6 +98,14 @@ async def an_upgrade_refused_answers_its_own_status_and_reason(stage: Stage) -> 
 
 
 @CHECKS.add()
+async def an_upgrade_refused_may_repeat_a_header(stage: Stage) -> None:
+    def application(request: Request) -> Response:
+        raise UpgradeRefused(401, "who?", [("WWW-Authenticate", "Basic"), ("WWW-Authenticate", "Bearer")])
+
+    assert (await answer_to(stage, application, upgrade_request())).header("WWW-Authenticate") == "Basic, Bearer"
+
+
+@CHECKS.add()
 async def the_handshake_is_checked_when_an_upgrade_is_returned(stage: Stage) -> None:
     seen = []
 

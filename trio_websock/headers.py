@@ -1,0 +1,127 @@
+"""HTTP headers, and whatever else is names with one or more values each.
+
+In: pairs, from an application or from a parser. Out: a mapping that keeps every one of them. Knows nothing of what a
+header means.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+__all__ = ["FIELD_NAME", "FIELD_VALUE", "HeaderInput", "Headers", "MultiMapping", "trusted_headers"]
+
+HeaderInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
+"""Headers as an application gives them: a mapping, or pairs where a name may be repeated."""
+
+# What may be sent as a header: a line break in either part would let a stranger write our messages.
+FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.1
+FIELD_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.5
+
+
+class MultiMapping(Mapping[str, str]):
+    """Names with one or more values, in the order given; indexing gives the first value."""
+
+    __slots__ = ("_first_values", "_pairs")
+
+    def __init__(self, pairs: HeaderInput = ()) -> None:
+        self._first_values: dict[str, str] | None = None
+        self._pairs: tuple[tuple[str, str], ...]
+        if isinstance(pairs, MultiMapping):  # as a mapping it would show the first value of each name only
+            self._pairs = pairs._pairs
+        else:
+            self._pairs = tuple(_checked_pairs(pairs))
+
+    @staticmethod
+    def _fold(name: str) -> str:
+        return name
+
+    def get_all(self, name: str) -> list[str]:
+        """Every value of ``name``, in order; an empty list if there is none."""
+        wanted = self._fold(name)
+        return [value for key, value in self._pairs if self._fold(key) == wanted]
+
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Every name and value as they came."""
+        return self._pairs
+
+    def __getitem__(self, name: str) -> str:
+        wanted = self._fold(name)
+        if self._first_values is not None:
+            return self._first_values[wanted]
+        for key, value in self._pairs:
+            if self._fold(key) == wanted:
+                return value
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._index())
+
+    def __len__(self) -> int:
+        return len(self._index())
+
+    def _index(self) -> dict[str, str]:
+        # Only for whoever looks at all names: by searching, dict(query) would be quadratic in what a peer sends. Most
+        # connections are asked for a few headers once, and would only keep the memory.
+        if self._first_values is None:
+            self._first_values = {}
+            for name, value in self._pairs:
+                self._first_values.setdefault(self._fold(name), value)
+        return self._first_values
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({list(self._pairs)!r})"
+
+
+def _checked_pairs(pairs: HeaderInput) -> Iterator[tuple[str, str]]:
+    for name, value in pairs.items() if isinstance(pairs, Mapping) else pairs:
+        if not isinstance(name, str) or not isinstance(value, str):
+            # Not what they are: a value may be a secret.
+            given = f"{type(name).__name__} and {type(value).__name__}"
+            raise TypeError(f"a header must be a name and a value, both str, not {given}")
+        yield name, value
+
+
+class Headers(MultiMapping):
+    """HTTP headers: names in any case, repeated values kept.
+
+    ``headers["name"]`` is the first value, ``headers.get_all("name")`` all of them.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def _fold(name: str) -> str:
+        return name.lower()
+
+    def get_all(self, name: str) -> list[str]:
+        # Asked a dozen times for each handshake: most names differ in length already.
+        wanted, size = name.lower(), len(name)
+        return [value for key, value in self._pairs if len(key) == size and key.lower() == wanted]
+
+    def __getitem__(self, name: str) -> str:
+        if self._first_values is not None:
+            return self._first_values[name.lower()]
+        for value in self.get_all(name):
+            return value
+        raise KeyError(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.get_all(name))
+
+    def tokens(self, name: str) -> list[str]:
+        """The comma-separated elements of every ``name`` header, stripped, in order."""
+        values = self.get_all(name)
+        if not values:
+            return []
+        joined = ",".join(values)
+        return [token for token in (part.strip(" \t") for part in joined.split(",")) if token]
+
+
+def trusted_headers(pairs: Iterable[tuple[str, str]]) -> Headers:
+    """Headers made of what a parser has decoded: it is ``str`` for certain, and is not looked at one by one."""
+    headers = Headers.__new__(Headers)
+    headers._first_values = None
+    headers._pairs = tuple(pairs)
+    return headers
