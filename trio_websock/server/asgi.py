@@ -19,12 +19,12 @@ from typing import Any, Final, TypeAlias, final
 import trio
 
 from ..errors import ConnectionLost, WriteTimeout
+from ..faults import split_fault
 from ..options import AsgiApplication
 from ..request import Request
 from .asgi_response import AsgiResponse
 from .asgi_scope import ServerAddress, http_scope
 from .body import Body
-from .faults import split_fault
 from .head import BadRequest, Head
 from .http import HttpChannel
 from .ledger import Ledger

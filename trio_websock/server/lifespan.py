@@ -17,9 +17,9 @@ from typing import Any, final
 import trio
 
 from ..errors import StartupFailed, StateError, describe
+from ..faults import split_fault
 from ..options import AsgiApplication
 from .asgi_scope import lifespan_scope
-from .faults import split_fault
 
 __all__ = ["Lifespan"]
 

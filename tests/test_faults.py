@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from trio_websock.server.faults import split_fault
+from trio_websock.faults import split_fault
 
 
 async def test_an_exception_is_the_applications_own() -> None:
