@@ -11,7 +11,7 @@ import pytest
 from trio_websock.errors import OptionError, StateError
 from trio_websock.options import Options
 from trio_websock.request import Headers
-from trio_websock.response import RESPONSE_FIELDS, Response, check_field, encoded_fields, upgrade
+from trio_websock.response import RESPONSE_FIELDS, Response, check_field, encoded_fields, refusal, upgrade
 
 
 class Echo:
@@ -135,3 +135,7 @@ def test_headers_of_the_server_are_not_for_the_application() -> None:
 
 def test_encoded_headers_have_neither_capitals_nor_outer_spaces() -> None:
     assert encoded_fields([("X-A", " ä\t")]) == [(b"x-a", b"\xe4")]
+
+
+def test_a_refusal_is_a_line_of_plain_text() -> None:
+    assert refusal(400, "no", {"Retry-After": "5"}) == Response(400, "no\n", {"Retry-After": "5"})

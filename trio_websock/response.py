@@ -23,6 +23,7 @@ __all__ = [
     "content_type_of",
     "encoded_body",
     "encoded_fields",
+    "refusal",
     "upgrade",
 ]
 
@@ -115,6 +116,11 @@ def upgrade(
     checked = Options(**options)
     keywords = cast("ConnectionKeywords", {name: getattr(checked, name) for name in options})
     return Upgrade(handler, args, keywords, Headers(headers), subprotocol)
+
+
+def refusal(status: int, reason: str, headers: HeaderInput = ()) -> Response:
+    """A plain-text answer that says what is wrong."""
+    return Response(status, reason + "\n", headers)
 
 
 def encoded_body(response: Response) -> bytes:

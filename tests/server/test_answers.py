@@ -7,7 +7,7 @@ import re
 import pytest
 
 from trio_websock import LocalError, Response
-from trio_websock.server.answers import refusal, serialize_response, serialize_switch
+from trio_websock.server.answers import serialize_response, serialize_switch
 
 
 def text_of(response: Response, *, is_head: bool = False, closes: bool = False) -> bytes:
@@ -100,7 +100,3 @@ def test_a_switch_names_what_was_agreed_on() -> None:
 def test_the_switch_itself_is_not_for_the_application(name: str) -> None:
     with pytest.raises(LocalError, match="is set by the server"):
         serialize_switch("key=", None, None, [(name, "1")])
-
-
-def test_a_refusal_is_a_line_of_plain_text() -> None:
-    assert text_of(refusal(400, "no")).endswith(b"Content-Length: 3\r\n\r\nno\n")

@@ -10,7 +10,7 @@ import inspect
 import logging
 import math
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, cast, final
+from typing import TypeAlias, final
 
 import trio
 
@@ -21,7 +21,7 @@ from ..nursery import run_connection
 from ..options import Options
 from ..protocol.upgrade import check_origin, check_upgrade_request
 from ..request import Headers, Request
-from ..response import Response, Upgrade
+from ..response import Response, Upgrade, refusal
 from .asgi_exchange import Exchange
 from .asgi_hop import Event
 from .asgi_request import Scope, accept_event, request_from, response_events
@@ -162,7 +162,7 @@ class Service:
         if body is None:
             return None
         if len(body) > self._max_body_size:
-            return _refusal(413, f"expected a body of at most {self._max_body_size} bytes")
+            return refusal(413, f"expected a body of at most {self._max_body_size} bytes")
         request = request_from(scope, body)
         answer = await self._ask(request)
         if isinstance(answer, Response):
@@ -170,8 +170,8 @@ class Service:
         try:
             check_upgrade_request(request)
         except UpgradeRefused as exc:
-            return _refusal(exc.status, exc.reason, exc.headers)
-        return _refusal(501, "the server in front of this application does not speak WebSocket")
+            return refusal(exc.status, exc.reason, exc.headers)
+        return refusal(501, "the server in front of this application does not speak WebSocket")
 
     async def _receive_body(self, exchange: Exchange) -> bytes | None:
         """The whole body, or more of it than is allowed; ``None`` if the client has left."""
@@ -204,11 +204,11 @@ class Service:
             subprotocol = choose_subprotocol(request, wish.subprotocol, options)
             accept = accept_event(subprotocol, Headers(wish.headers).pairs())
         except UpgradeRefused as exc:
-            return _refusal(exc.status, exc.reason, exc.headers)
+            return refusal(exc.status, exc.reason, exc.headers)
         except Exception:  # of what the application wants, or of its ``origins`` function
             return _failure(request)
         if self._is_closing:
-            return _refusal(503, "the server is shutting down", _RETRY_AFTER)
+            return refusal(503, "the server is shutting down", _RETRY_AFTER)
         await self._host(request, exchange, accept, handler, options, wish.args)
         return None
 
@@ -240,7 +240,7 @@ class Service:
                 return result
             raise TypeError(f"the application function returned {result!r}: expected a Response or upgrade(...)")
         except UpgradeRefused as exc:
-            return _refusal(exc.status, exc.reason, exc.headers)
+            return refusal(exc.status, exc.reason, exc.headers)
         except (Exception, trio.Cancelled) as exc:
             # A Cancelled that nobody above us asked for is from a scope the function opened and let escape.
             if isinstance(exc, trio.Cancelled) and trio.current_effective_deadline() == -math.inf:
@@ -272,12 +272,7 @@ async def _next_event(exchange: Exchange) -> Event:
     return exchange.pop()
 
 
-def _refusal(status: int, reason: str, headers: object = ()) -> Response:
-    """A plain-text answer that says what is wrong."""
-    return Response(status, reason + "\n", cast("dict[str, str]", headers))
-
-
 def _failure(request: Request) -> Response:
     """The answer to a fault of the application, which is logged here; from an ``except`` block."""
     logger.exception("the application failed at %s %s", request.method, request.target)
-    return _refusal(500, "Internal Server Error")
+    return refusal(500, "Internal Server Error")

@@ -7,13 +7,20 @@ puts into a header is checked here: a line break in it would let a stranger writ
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from email.utils import formatdate
 from http import HTTPStatus
-from types import MappingProxyType
 
 from ..request import Headers
-from ..response import RESPONSE_FIELDS, SWITCH_FIELDS, Response, check_field, content_type_of, encoded_body
+from ..response import (
+    RESPONSE_FIELDS,
+    SWITCH_FIELDS,
+    Response,
+    check_field,
+    content_type_of,
+    encoded_body,
+    refusal,
+)
 
 __all__ = [
     "CONTINUE",
@@ -64,11 +71,6 @@ def _content_lines(response: Response, body: bytes) -> Iterable[str]:
 def asks_to_close(response: Response) -> bool:
     """Whether the application itself wants the connection closed behind its response."""
     return "close" in (token.lower() for token in Headers(response.headers).tokens("connection"))
-
-
-def refusal(status: int, reason: str, headers: Mapping[str, str] = MappingProxyType({})) -> Response:
-    """A plain-text answer that says what is wrong."""
-    return Response(status, reason + "\n", headers)
 
 
 def serialize_switch(

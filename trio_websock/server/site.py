@@ -18,8 +18,7 @@ from ..behaviour.handler import BoundHandler, bind_handler, is_handler
 from ..errors import UpgradeRefused
 from ..options import Options
 from ..request import Headers, Request
-from ..response import Response, Upgrade
-from .answers import refusal
+from ..response import Response, Upgrade, refusal
 from .ledger import Ledger
 
 __all__ = ["Application", "Site", "Wish", "site_for"]

@@ -16,8 +16,8 @@ from ..errors import UpgradeRefused
 from ..messages import Message
 from ..options import ConnectionKeywords, Options
 from ..request import HeaderInput, Headers, Request
-from ..response import Response
-from ..server.answers import refusal, serialize_response
+from ..response import Response, refusal
+from ..server.answers import serialize_response
 from ..server.ledger import Ledger
 from ..server.site import Application, FunctionSite, Wish, site_for
 from ..server.upgrading import Agreement, agree_on_upgrade
