@@ -26,6 +26,7 @@ import anyio
 import anyio.to_thread
 import trio
 
+from ..application import Application
 from ..connection import Connection
 from ..errors import OptionError, StateError
 from ..options import ConnectionKeywords, Options
@@ -34,7 +35,7 @@ from .asgi_exchange import open_exchange
 from .asgi_hop import Post, Receive, Send
 from .asgi_loop import EXIT_TIMEOUT, TrioLoop, start_loop
 from .asgi_request import Scope
-from .asgi_service import Application, Service
+from .asgi_service import Service
 
 __all__ = ["AsgiApp"]
 
@@ -62,7 +63,7 @@ class AsgiApp:
         options: those of :class:`Options`. ``max_message_size`` counts beside the server's own.
 
     Raises:
-        TypeError: an option that does not exist, an incomplete handler, or neither a handler nor a function.
+        TypeError: an option that does not exist, an incomplete handler, or neither that nor an application function.
         OptionError: an option with a value that is not allowed, or that ASGI has nothing for: ``compress``,
             ``max_frame_size``, ``max_empty_fragments``, ``ping_interval`` and ``validate_utf8=False``.
 

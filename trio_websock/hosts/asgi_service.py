@@ -6,33 +6,29 @@ server's loop nor how events get here.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias, final
+from typing import final
 
 import trio
 
-from ..behaviour.handler import BoundHandler, bind_handler, is_handler
+from ..application import Wish, bind_application
 from ..connection import Connection
 from ..errors import ConnectionLost, OptionError, StateError, UpgradeRefused
 from ..nursery import run_connection
 from ..options import Options
 from ..protocol.upgrade import check_origin, check_upgrade_request
-from ..request import Headers, Request
-from ..response import Response, Upgrade, refusal
+from ..request import Request
+from ..response import Response, refusal
 from .asgi_exchange import Exchange
 from .asgi_hop import Event
 from .asgi_request import Scope, accept_event, request_from, response_events
 from .asgi_transport import AsgiTransport
 from .subprotocol import choose_subprotocol
 
-__all__ = ["Application", "Service", "checked_options"]
+__all__ = ["Service", "checked_options"]
 
 logger: logging.Logger = logging.getLogger("trio_websock.hosts")
-
-Application: TypeAlias = Callable[[Request], "Response | Upgrade | Awaitable[Response | Upgrade]"]
 
 # Seconds after which a client that was turned away may ask again, as our own server says it.
 _RETRY_AFTER = {"Retry-After": "5"}
@@ -63,24 +59,14 @@ class Service:
         max_body_size: bytes of a plain request's body.
 
     Raises:
-        TypeError: it is neither a complete handler nor callable.
+        TypeError: it is neither a complete handler nor callable with a request.
         OptionError: an option that ASGI has nothing for.
     """
 
     def __init__(self, handler_or_app: object, options: Options, max_body_size: int) -> None:
         self._options = checked_options(options)
+        self._site = bind_application(handler_or_app, options, _report)
         self._max_body_size = max_body_size
-        self._function: Application | None = None
-        if is_handler(handler_or_app):
-            bind_handler(handler_or_app)  # so that an incomplete one is told of now
-            self._function = lambda request: Upgrade(handler_or_app, request, {})
-        elif callable(handler_or_app):
-            self._function = handler_or_app
-        else:
-            raise TypeError(
-                f"{handler_or_app!r} is neither a handler (it has no init and no handle_in)"
-                " nor an application function (it cannot be called)"
-            )
         self._scopes: set[trio.CancelScope] = set()
         self._connections: set[Connection] = set()
         self._vacant = trio.Event()
@@ -164,7 +150,7 @@ class Service:
         if len(body) > self._max_body_size:
             return refusal(413, f"expected a body of at most {self._max_body_size} bytes")
         request = request_from(scope, body)
-        answer = await self._ask(request)
+        answer = await self._site.answer(request)
         if isinstance(answer, Response):
             return answer
         try:
@@ -194,64 +180,43 @@ class Service:
         if (await _next_event(exchange))["type"] != "websocket.connect":
             return None
         request = request_from(scope)
-        wish = await self._ask(request)
+        wish = await self._site.answer(request)
         if isinstance(wish, Response):
             return wish
         try:
-            handler = bind_handler(wish.handler)
-            options = checked_options(self._options.merged(wish.keywords))
+            options = checked_options(wish.options)
             check_origin(request, options.origins)
             subprotocol = choose_subprotocol(request, wish.subprotocol, options)
-            accept = accept_event(subprotocol, Headers(wish.headers).pairs())
+            accept = accept_event(subprotocol, wish.headers)
         except UpgradeRefused as exc:
             return refusal(exc.status, exc.reason, exc.headers)
-        except Exception:  # of what the application wants, or of its ``origins`` function
-            return _failure(request)
+        except Exception as exc:  # of what the application wants, or of its ``origins`` function
+            return _failure(request, exc)
         if self._is_closing:
             return refusal(503, "the server is shutting down", _RETRY_AFTER)
-        await self._host(request, exchange, accept, handler, options, wish.args)
+        await self._host(request, exchange, accept, wish)
         return None
 
-    async def _host(
-        self, request: Request, exchange: Exchange, accept: Event, handler: BoundHandler, options: Options, args: object
-    ) -> None:
+    async def _host(self, request: Request, exchange: Exchange, accept: Event, wish: Wish) -> None:
         await self._send(exchange, [accept])
         peer = "an unknown peer" if request.client is None else "{}:{}".format(*request.client)
-        transport = AsgiTransport(exchange, options.max_message_size, accept["subprotocol"], peer)
-        connection = Connection(transport, options, request)
+        transport = AsgiTransport(exchange, wish.options.max_message_size, accept["subprotocol"], peer)
+        connection = Connection(transport, wish.options, request)
         self._connections.add(connection)
         try:
             if self._is_closing:
                 connection.shutdown_nowait(restart=self._restart, deadline=self._deadline)
-            await run_connection(connection, handler, args)
+            await run_connection(connection, wish.handler, wish.args)
         finally:
             self._connections.discard(connection)
 
     # Either.
 
-    async def _ask(self, request: Request) -> Response | Upgrade:
-        assert self._function is not None
-        # The one place where an exception of the application function stops: the client learns nothing of it.
-        try:
-            result = self._function(request)
-            if inspect.isawaitable(result):
-                result = await result
-            if isinstance(result, (Response, Upgrade)):
-                return result
-            raise TypeError(f"the application function returned {result!r}: expected a Response or upgrade(...)")
-        except UpgradeRefused as exc:
-            return refusal(exc.status, exc.reason, exc.headers)
-        except (Exception, trio.Cancelled) as exc:
-            # A Cancelled that nobody above us asked for is from a scope the function opened and let escape.
-            if isinstance(exc, trio.Cancelled) and trio.current_effective_deadline() == -math.inf:
-                raise
-            return _failure(request)
-
     def _events_of(self, scope: Scope, response: Response) -> list[Event]:
         try:
             return response_events(scope, response)
-        except StateError:
-            return response_events(scope, _failure(request_from(scope)))
+        except StateError as exc:
+            return response_events(scope, _failure(request_from(scope), exc))
 
     async def _send(self, exchange: Exchange, events: list[Event]) -> None:
         """Send what answers a request, of which the client has to take something in time."""
@@ -272,7 +237,11 @@ async def _next_event(exchange: Exchange) -> Event:
     return exchange.pop()
 
 
-def _failure(request: Request) -> Response:
-    """The answer to a fault of the application, which is logged here; from an ``except`` block."""
-    logger.exception("the application failed at %s %s", request.method, request.target)
+def _failure(request: Request, fault: Exception) -> Response:
+    """The answer to a fault of the application, which is logged here."""
+    _report(request, fault)
     return refusal(500, "Internal Server Error")
+
+
+def _report(request: Request, fault: BaseException) -> None:
+    logger.error("the application failed at %s %s", request.method, request.target, exc_info=fault)

@@ -12,10 +12,10 @@ from typing import TypeAlias, Unpack
 
 import trio
 
+from ..application import Application
 from ..errors import only_exception
 from ..options import ServerKeywords
 from .serve import Server, serve
-from .site import Application
 
 __all__ = ["run", "run_announced"]
 

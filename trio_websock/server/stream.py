@@ -11,6 +11,7 @@ from typing import Unpack, cast
 
 import trio
 
+from ..application import Application, Site, Wish
 from ..behaviour.handler import Handler, bind_handler
 from ..behaviour.reasons import NORMAL
 from ..behaviour.results import Stop
@@ -35,7 +36,7 @@ from ..response import Response
 from .asgi import AsgiCall, AsgiSite
 from .ledger import Ledger
 from .session import Session
-from .site import Application, Site, Wish, site_for
+from .site import site_for
 from .upgrading import Agreement
 
 __all__ = ["serve_stream"]

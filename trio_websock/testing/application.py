@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Unpack, final
 
+from ..application import Application, Wish, bind_application
 from ..connection import Connection
 from ..errors import UpgradeRefused
 from ..messages import Message
@@ -18,8 +19,6 @@ from ..options import ConnectionKeywords, Options
 from ..request import HeaderInput, Headers, Request
 from ..response import Response, refusal
 from ..server.answers import serialize_response
-from ..server.ledger import Ledger
-from ..server.site import Application, FunctionSite, Wish, site_for
 from ..server.upgrading import Agreement, agree_on_upgrade
 from .connection import TestConnection, open_prepared
 from .memory_transport import MemoryTransport
@@ -61,7 +60,7 @@ class TestApplication:
     __test__ = False  # not a test case, whatever pytest makes of the name
 
     def __init__(self, handler_or_app: object | Application, **options: Unpack[ConnectionKeywords]) -> None:
-        self._site = site_for(handler_or_app, Options(**options), Ledger())
+        self._site = bind_application(handler_or_app, Options(**options), lambda request, fault: None)
 
     async def request(
         self, target: str = "/", *, method: str = "GET", headers: HeaderInput = (), body: bytes = b""
@@ -133,18 +132,13 @@ class TestApplication:
 
     async def _answer(self, request: Request) -> Response | Agreement:
         try:
-            answer = await self._ask(request)
+            answer = await self._site.ask(request)  # not answer(): a test wants to see what was raised
             if isinstance(answer, Wish):
                 return agree_on_upgrade(request, answer)
         except UpgradeRefused as exc:
             return refusal(exc.status, exc.reason, exc.headers)
         serialize_response(answer)  # raises if it cannot be
         return answer
-
-    async def _ask(self, request: Request) -> Response | Wish:
-        # Past the place where a site makes a 500 of every exception: a test wants to see it.
-        site = self._site
-        return await (site._ask(request) if isinstance(site, FunctionSite) else site.answer(request))
 
 
 def _request(method: str, target: str, headers: HeaderInput, body: bytes = b"") -> Request:
