@@ -1,123 +1,55 @@
 """Every claim of the rulings that is about a connection, asked of a handler on the client's end.
 
-The checks play a client. Here they get one to talk to: a stream that stands between the two makes each the other's
-server, by taking off what masks the one's frames, and putting a mask on where there was none.
+The checks play a client. Here they get one to talk to: what stands between the two, ``turning.py``, makes each the
+other's server.
 """
 
 from __future__ import annotations
 
-import re
+import importlib
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from trio_websock import Headers, Request, connect, upgrade
+from trio_websock import Client, Deflate, Headers, Request, connect, upgrade
 from trio_websock.behaviour.handler import bind_handler, is_handler
 from trio_websock.client.options import HandlerKeywords, split_client_keywords
-from trio_websock.protocol.upgrade import accept_key
 from trio_websock.testing.host_checks import ALL_CHECKS, Capability, Check, Host, missing_capabilities, run_check
 from trio_websock.testing.memory_listener import MemoryListener, MemoryStream
 
-SWITCH = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+sys.path.append(str(Path(__file__).parent))  # tests are no package
+
+turning = importlib.import_module("turning")
+
 SERVER_NAMES = {"origins", "grace", "handshake_timeout", "max_connections"}
 
 # The bytes of a masking key go no further than to the stream between, so that they keep nothing alive.
 MISFITS = {"idle timeout: a single byte now and then keeps a connection alive"}
 
 
-class Unmasking:
-    """Takes the mask off frames as their bytes pass, and puts one of zeros on a frame that has none."""
+class Running:
+    """A client from its handshake to its end."""
 
     def __init__(self) -> None:
-        self._head = b""
-        self._left = 0
-        self._key = b""
+        self._opened = trio.Event()
+        self._client: Client | None = None
 
-    def feed(self, data: bytes) -> bytes:
-        out = bytearray()
-        at = 0
-        while at < len(data):
-            if self._left:
-                piece = data[at : at + self._left]
-                out += bytes(byte ^ self._key[index % 4] for index, byte in enumerate(piece))
-                turn = len(piece) % 4
-                self._key = self._key[turn:] + self._key[:turn]
-                self._left -= len(piece)
-                at += len(piece)
-            else:
-                out += self._feed_head(data[at : at + 1])
-                at += 1
-        return bytes(out)
+    def started(self, client: Client) -> None:
+        self._client = client
+        self._opened.set()
 
-    def _feed_head(self, byte: bytes) -> bytes:
-        self._head += byte
-        if len(self._head) == 1:
-            return byte
-        size = self._head[1] & 0x7F
-        is_masked = bool(self._head[1] & 0x80)
-        key_at = 2 + {126: 2, 127: 8}.get(size, 0)
-        out = b"" if len(self._head) > key_at else byte
-        if len(self._head) == 2:
-            out = bytes([byte[0] ^ 0x80])
-        if len(self._head) == key_at + 4 * is_masked:
-            self._left = size if size < 126 else int.from_bytes(self._head[2:key_at])
-            self._key = self._head[key_at:] if is_masked else b"\0\0\0\0"
-            out += b"" if is_masked else self._key
-            self._head = b""
-        return out
-
-
-class Between(trio.abc.HalfCloseableStream):
-    """The client's end of a stream on whose other end a scripted client has asked for an upgrade."""
-
-    def __init__(self, stream: MemoryStream, leftover: bytes, subprotocol: str | None) -> None:
-        self._stream = stream
-        self._agreed = "" if subprotocol is None else f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
-        self._incoming, self._outgoing = Unmasking(), Unmasking()
-        self._leftover = leftover
-        self._answer = b""
-        self._head = b""
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if self._answer:
-            await self._stream.send_all(self._outgoing.feed(bytes(data)))
-            return
-        self._head += data
-        if b"\r\n\r\n" in self._head:
-            key = re.search(rb"Sec-WebSocket-Key: (\S+)", self._head)
-            assert key is not None
-            self._answer = self._switch(accept_key(key[1].decode())) + self._incoming.feed(self._leftover)
-            self._leftover = self._answer
-            await self._stream.send_all(self._switch("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="))
-
-    def _switch(self, accept: str) -> bytes:
-        return f"{SWITCH}Sec-WebSocket-Accept: {accept}\r\n{self._agreed}\r\n".encode()
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        while True:
-            if self._leftover:
-                data, self._leftover = self._leftover, b""
-                await trio.lowlevel.checkpoint()
-                return data
-            data = await self._stream.receive_some(max_bytes)
-            translated = self._incoming.feed(data)
-            if translated or not data:
-                return translated
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
+    async def shutdown(self, grace: float) -> None:
+        await self._opened.wait()  # its peer knows of the connection before the client does
+        assert self._client is not None
+        await self._client.shutdown(grace=grace)
 
 
 @dataclass
@@ -125,15 +57,21 @@ class Clients:
     """A loop that accepts, with a client for each stream."""
 
     listener: MemoryListener
-    scope: trio.CancelScope
-    finished: trio.Event
+    grace: float
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    finished: trio.Event = field(default_factory=trio.Event)
+    begun: list[Running] = field(default_factory=list)
     authority: str = "localhost"
 
     async def connect(self) -> MemoryStream:
         return await self.listener.connect()
 
     async def shutdown(self, *, restart: bool = False, grace: float | None = None) -> None:
-        raise NotImplementedError("a client has no server that could be shut down")
+        assert not restart, "only a server restarts"
+        async with trio.open_nursery() as nursery:
+            for running in self.begun:
+                nursery.start_soon(running.shutdown, self.grace if grace is None else grace)
+        self.cancel()
 
     def cancel(self) -> None:
         self.scope.cancel()
@@ -147,6 +85,8 @@ class ClientHost:
     capabilities: frozenset[Capability] = frozenset(
         {
             Capability.FRAMING,
+            Capability.COMPRESSION,
+            Capability.SHUTDOWN,
             Capability.PIPELINING,
             Capability.READ_AHEAD,
             Capability.CONTROL,
@@ -163,9 +103,9 @@ class ClientHost:
     @asynccontextmanager
     async def open_server(self, app: object, **options: Any) -> AsyncIterator[Clients]:
         check(app, options)
-        clients = Clients(MemoryListener(), trio.CancelScope(), trio.Event())
+        clients = Clients(MemoryListener(), options["grace"])
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(accept, clients, partial(run_client, app=app, given=options))
+            nursery.start_soon(accept, clients, partial(run_client, clients=clients, app=app, given=options))
             yield clients
             clients.cancel()
 
@@ -180,7 +120,16 @@ def check(app: object, options: dict[str, Any]) -> None:
 def client_options(options: dict[str, Any]) -> Any:
     """The options of a server's connection, defaults and all."""
     given = {name: value for name, value in options.items() if name not in SERVER_NAMES}
+    if isinstance(given.get("compress"), Deflate):
+        given["compress"] = turned_settings(given["compress"])
     return {"timeout": 60, "ping_interval": None, **given}
+
+
+def turned_settings(settings: Deflate) -> Deflate:
+    """What a server wants of itself, a client wants of itself."""
+    sides = ("server_max_window_bits", "client_max_window_bits")
+    sides += ("server_no_context_takeover", "client_no_context_takeover")
+    return replace(settings, **turning.turned({name: getattr(settings, name) for name in sides}))
 
 
 async def accept(clients: Clients, run: Any) -> None:
@@ -189,7 +138,7 @@ async def accept(clients: Clients, run: Any) -> None:
     clients.finished.set()
 
 
-async def run_client(stream: MemoryStream, app: Any, given: dict[str, Any]) -> None:
+async def run_client(stream: MemoryStream, clients: Clients, app: Any, given: dict[str, Any]) -> None:
     data = b""
     while b"\r\n\r\n" not in data:
         received = await stream.receive_some()
@@ -204,8 +153,10 @@ async def run_client(stream: MemoryStream, app: Any, given: dict[str, Any]) -> N
     wish = upgrade(app, request) if is_handler(app) else app(request)
     options = client_options({**given, **wish.keywords})
     options["subprotocols"] = request.subprotocols
-    between = Between(stream, leftover, next(iter(request.subprotocols), None))
-    await connect(f"ws://localhost{target}", wish.handler, wish.args, stream=between, **options)
+    between = turning.TurningStream(stream, turning.Turning(request, leftover))
+    clients.begun.append(running := Running())
+    url = f"ws://localhost{target}"
+    await connect(url, wish.handler, wish.args, stream=between, task_status=running, **options)
 
 
 @pytest.mark.parametrize("check", [check for check in ALL_CHECKS if str(check) not in MISFITS], ids=str)

@@ -98,7 +98,7 @@ async def serve_frames(stream: MemoryStream, handler_or_app: object, **options: 
 
 
 HOSTS: list[Host] = [
-    StreamHost("a stream before the handshake", FRAMES | {Capability.COMPRESSION, Capability.HTTP}),
+    StreamHost("a stream before the handshake", FRAMES | {Capability.COMPRESSION, Capability.OFFERS, Capability.HTTP}),
     StreamHost("a stream after the handshake", FRAMES, answers_handshake=True),
 ]
 

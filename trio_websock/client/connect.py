@@ -39,6 +39,11 @@ __all__ = ["Client", "connect"]
 
 logger: logging.Logger = logging.getLogger("trio_websock.client")
 
+# What is cancelled when the grace is over gets a moment to end before the server is dropped, and a second before it is
+# told of as what holds us: only a shield does.
+CANCEL_TIMEOUT = 0.05
+OVERDUE_TIMEOUT = 1.0
+
 _Cause: TypeAlias = Reason | ConnectFailed | HandshakeError
 
 
@@ -66,6 +71,8 @@ class Client:
         self._over = trio.Event()
         self._waiting = trio.CancelScope()
         self._deadline = math.inf
+        self._grace = trio.CancelScope()
+        self._nursery: trio.Nursery | None = None
         #: The server's answer to the newest handshake that it granted; ``None`` before the first.
         self.response: HandshakeResponse | None = None
         #: How many connections there have been, the present one included.
@@ -116,7 +123,8 @@ class Client:
         and waiting for the next one end at once. May be called again: to wait too, or to shorten the grace.
 
         Args:
-            grace: seconds for all of it; then callbacks are cancelled and the server is dropped.
+            grace: seconds for all of it; then callbacks are cancelled and the server is dropped. Only a shield of the
+                handler's own holds us longer, and is told of in a warning.
 
         Raises:
             OptionError: a negative grace.
@@ -127,7 +135,11 @@ class Client:
         """
         if not grace >= 0:
             raise OptionError("grace", grace, "zero or more seconds")
+        is_first = not self._is_closing
         self._deadline = min(self._deadline, trio.current_time() + grace)
+        self._grace.deadline = self._deadline + CANCEL_TIMEOUT
+        if is_first and self._nursery is not None:
+            self._nursery.start_soon(self._enforce_grace)
         if self._connection is not None:
             self._connection.shutdown_nowait(deadline=self._deadline)
         self._waiting.cancel()
@@ -138,17 +150,31 @@ class Client:
         return self._deadline < math.inf
 
     async def _run(self, task_status: trio.TaskStatus[Client]) -> Reason:
+        cause: _Cause = Shutdown()
         try:
-            cause = await self._stay_connected(task_status)
+            async with trio.open_nursery() as self._nursery:
+                cause = await self._stay_connected(task_status)
+                self._nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise only_exception(group)  # noqa: B904  # out of its group; the context would show the group again
         finally:
+            self._nursery = None
             self._over.set()
             self._tell_change()
             self.unhandled = self._forwarding.close()
         if isinstance(cause, Exception):
             raise cause
         return cause
+
+    async def _enforce_grace(self) -> None:
+        with self._grace:
+            await trio.sleep_forever()
+        if self._connection is not None:
+            self._connection._transport.abort()
+        await trio.sleep(OVERDUE_TIMEOUT)
+        if self._connection is not None:
+            who = self._connection.handler
+            logger.warning("the grace is over, and the server was dropped: %s shields itself from cancellation", who)
 
     async def _stay_connected(self, task_status: trio.TaskStatus[Client]) -> _Cause:
         """Connect, again and again; the cause of the outage that is the last."""

@@ -90,40 +90,43 @@ BAD_OFFERS = {
 }
 
 
-@CHECKS.add_each({name: (f"{OFFER}; {parameters}",) for name, parameters in BAD_OFFERS.items()})
+@CHECKS.add_each({name: (f"{OFFER}; {parameters}",) for name, parameters in BAD_OFFERS.items()}, Capability.OFFERS)
 async def an_offer_is_skipped_with(stage: Stage, offer: str) -> None:
     assert await negotiate(stage, offer, compress=True) is None
 
 
-@CHECKS.add_each({name: (f"{OFFER}; {parameters}",) for name, parameters in BAD_OFFERS.items()})
+@CHECKS.add_each({name: (f"{OFFER}; {parameters}",) for name, parameters in BAD_OFFERS.items()}, Capability.OFFERS)
 async def the_next_offer_is_taken_after(stage: Stage, offer: str) -> None:
     header = await negotiate(stage, f"{offer}, permessage-deflate; server_no_context_takeover", compress=True)
     assert "server_no_context_takeover" in parameters_of(header)
 
 
-@CHECKS.add_each({"a semicolon too many": (OFFER + ";",), "two equals signs": (OFFER + "; client_max_window_bits==9",)})
+@CHECKS.add_each(
+    {"a semicolon too many": (OFFER + ";",), "two equals signs": (OFFER + "; client_max_window_bits==9",)},
+    Capability.OFFERS,
+)
 async def a_malformed_offer_is_never_an_error(stage: Stage, offer: str) -> None:
     assert await negotiate(stage, offer, compress=True) is None
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.OFFERS)
 async def the_first_acceptable_offer_wins(stage: Stage) -> None:
     offers = f"{OFFER}; server_max_window_bits=9, permessage-deflate; server_max_window_bits=11"
     assert parameters_of(await negotiate(stage, offers, compress=True))["server_max_window_bits"] == "9"
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.OFFERS)
 async def offers_may_be_spread_over_headers(stage: Stage) -> None:
     header = await negotiate(stage, OFFER + "; bogus", OFFER + "; server_max_window_bits=9", compress=True)
     assert parameters_of(header)["server_max_window_bits"] == "9"
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.OFFERS)
 async def the_clients_window_is_answered_only_where_it_was_offered(stage: Stage) -> None:
     assert "client_max_window_bits" not in parameters_of(await negotiate(stage, OFFER, compress=True))
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.OFFERS)
 async def the_answer_never_exceeds_what_the_client_asked_for(stage: Stage) -> None:
     offer = OFFER + "; server_max_window_bits=10; client_max_window_bits=9; server_no_context_takeover"
     parameters = parameters_of(await negotiate(stage, offer, compress=True))

@@ -55,7 +55,10 @@ async def answer_close(peer: ScriptedPeer, frame: bytes) -> None:
     await peer.expect_end()
 
 
-@CHECKS.add_each({"a shutdown": (False, b"\x88\x02\x03\xe9"), "a restart": (True, b"\x88\x02\x03\xf4")})
+@CHECKS.add_each(
+    {"a shutdown": (False, b"\x88\x02\x03\xe9"), "a restart": (True, b"\x88\x02\x03\xf4")},
+    also={"a restart": Capability.DRAINING},
+)
 async def every_connection_is_closed_by(stage: Stage, restart: bool, frame: bytes) -> None:
     async with (
         stage.serve(lambda request: upgrade(Plain(stage))) as server,
@@ -72,7 +75,7 @@ async def every_connection_is_closed_by(stage: Stage, restart: bool, frame: byte
         await server.finished.wait()
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.DRAINING)
 async def cancelling_the_server_does_the_same(stage: Stage) -> None:
     async with stage.serve(lambda request: upgrade(Plain(stage))) as server, await stage.connect(server) as peer:
         await peer.open()
@@ -142,7 +145,7 @@ async def a_running_init_is_finished_first(stage: Stage) -> None:
         await stage.expect_notes(Shutdown)
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.DRAINING)
 async def nobody_can_connect_during_a_shutdown(stage: Stage) -> None:
     async with stage.serve(lambda request: upgrade(Busy(stage))) as server, await stage.connect(server) as peer:
         await peer.open()
@@ -178,7 +181,7 @@ async def an_upgrade_the_application_grants_too_late_is_refused_with_503(stage: 
             await late.aclose()
 
 
-@CHECKS.add()
+@CHECKS.add(Capability.HTTP)
 async def a_peer_in_the_middle_of_its_handshake_is_not_upgraded_any_more(stage: Stage) -> None:
     async with stage.serve(lambda request: upgrade(Busy(stage))) as server, await stage.connect(server) as late:
         head = upgrade_request(late.authority)
@@ -238,7 +241,7 @@ async def an_abort_is_a_reset(stage: Stage) -> None:
         await peer.expect_reset()
 
 
-@CHECKS.add(Capability.VIRTUAL_TIME)
+@CHECKS.add(Capability.DRAINING, Capability.VIRTUAL_TIME)
 async def a_shutdown_by_cancellation_takes_grace_at_most(stage: Stage) -> None:
     async with (
         stage.serve(lambda request: upgrade(Endless(stage)), grace=7) as server,
