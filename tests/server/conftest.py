@@ -15,6 +15,7 @@ import trio
 import trio.testing
 
 from trio_websock import Server, serve
+from trio_websock.testing.memory_listener import MemoryListener
 
 sys.path.append(str(Path(__file__).parent))  # tests are no package
 
@@ -62,26 +63,6 @@ def ask() -> Callable[..., Awaitable[bytes]]:
         return re.sub(rb"Date: [^\r]*\r\n", b"", answer)
 
     return talk
-
-
-class MemoryListener(trio.abc.Listener[trio.abc.Stream]):
-    """Clients without sockets, so that the clock may be virtual."""
-
-    def __init__(self) -> None:
-        self._send, self._receive = trio.open_memory_channel[trio.abc.Stream](8)
-
-    async def accept(self) -> trio.abc.Stream:
-        return await self._receive.receive()
-
-    async def aclose(self) -> None:
-        self._receive.close()
-        await trio.lowlevel.checkpoint()
-
-    def connect(self) -> trio.abc.Stream:
-        """The client's end of a new connection."""
-        ours, theirs = trio.testing.memory_stream_pair()
-        self._send.send_nowait(theirs)
-        return ours
 
 
 @pytest.fixture

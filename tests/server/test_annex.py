@@ -117,7 +117,7 @@ async def test_the_application_shuts_down_behind_its_last_client(
 ) -> None:
     site = Site()
     server = await start(Quiet, listeners=[memory_listener], http=site, grace=10)
-    client = memory_listener.connect()
+    client = await memory_listener.connect()
     await client.send_all(GET)
     await trio.testing.wait_all_tasks_blocked()
     await server.shutdown()
@@ -138,7 +138,7 @@ async def test_a_lifespan_that_fails_ends_the_server_gracefully_and_is_raised(
     site = Site()
 
     async def ask_and_fail() -> None:
-        client = memory_listener.connect()
+        client = await memory_listener.connect()
         await client.send_all(GET)
         await trio.testing.wait_all_tasks_blocked()
         site.fails.set()
@@ -174,7 +174,7 @@ async def test_an_application_that_outlives_the_grace_is_named(
     site = Site()
     site.shuts_itself_off = True
     server = await start(Quiet, listeners=[memory_listener], http=site)
-    client = memory_listener.connect()
+    client = await memory_listener.connect()
     await client.send_all(GET)
     await trio.testing.wait_all_tasks_blocked()
     await server.shutdown(grace=0)

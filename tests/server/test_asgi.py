@@ -201,7 +201,7 @@ async def test_a_body_that_stalls_ends_in_a_disconnect(
             events.append(await receive())
 
     await begin(app, listeners=[memory_listener], timeout=20)
-    client = memory_listener.connect()
+    client = await memory_listener.connect()
     await client.send_all(POST + b"h")
     await read_all(client)
     assert [event["type"] for event in events] == ["http.request", "http.disconnect"]

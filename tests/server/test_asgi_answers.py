@@ -311,7 +311,7 @@ async def test_a_connection_whose_response_had_begun_ends_with_it_in_a_shutdown(
             await send(body(b"llo"))
 
     server = await begin(app, listeners=[memory_listener], grace=60)
-    client = memory_listener.connect()
+    client = await memory_listener.connect()
     await client.send_all(GET)
     await client.receive_some()
     await server.shutdown()
@@ -334,7 +334,7 @@ async def test_when_the_grace_is_over_calls_are_cancelled(
                 ends.append(scope["path"])
 
     server = await begin(app, listeners=[memory_listener], grace=5)
-    clients = [memory_listener.connect() for _ in range(2)]
+    clients = [await memory_listener.connect() for _ in range(2)]
     await clients[0].send_all(GET)
     await clients[1].send_all(GET.replace(b"/ ", b"/behind ", 1))
     await trio.sleep(1)

@@ -111,12 +111,7 @@ async def test_a_given_tls_listener_keeps_its_own_tls() -> None:
 
 async def test_any_listener_serves(memory_listener: Any) -> None:
     entrance = await open_one(listeners=[memory_listener])
-
-    async def connect() -> trio.abc.Stream:
-        client: trio.abc.Stream = memory_listener.connect()
-        return client
-
-    wire = await admit_one(entrance, connect)
+    wire = await admit_one(entrance, memory_listener.connect)
     assert entrance.address is None
     await wire.aclose()
 
@@ -124,12 +119,7 @@ async def test_any_listener_serves(memory_listener: Any) -> None:
 async def test_tls_over_another_listener_has_no_address(memory_listener: Any) -> None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     entrance = await open_one(listeners=[trio.SSLListener(memory_listener, context)])
-
-    async def connect() -> trio.abc.Stream:
-        client: trio.abc.Stream = memory_listener.connect()
-        return client
-
-    wire = await admit_one(entrance, connect)
+    wire = await admit_one(entrance, memory_listener.connect)
     assert (entrance.address, wire.client, wire.scheme) == (None, None, "https")
     await wire.aclose()
 
@@ -223,7 +213,7 @@ async def test_a_listener_without_sockets_is_waited_out_too(
     entrance = await open_one(listeners=[memory_listener])
 
     async def connect() -> trio.abc.Stream:
-        client: trio.abc.Stream = memory_listener.connect()
+        client: trio.abc.Stream = await memory_listener.connect()
         return client
 
     await (await admit_one(entrance, connect)).aclose()

@@ -148,7 +148,7 @@ class Stubborn(visitors.Echo):
 
 
 async def open_in_memory(listener: Any, *sent: bytes) -> trio.abc.Stream:
-    stream: trio.abc.Stream = listener.connect()
+    stream: trio.abc.Stream = await listener.connect()
     await visitors.upgraded(stream)
     for data in sent:
         await stream.send_all(data)
@@ -173,7 +173,7 @@ async def test_the_grace_bounds_an_application_function_that_will_not_end(
         raise AssertionError("not reached")
 
     server = await start(app, listeners=[memory_listener], grace=15)
-    stream = memory_listener.connect()
+    stream = await memory_listener.connect()
     await stream.send_all(visitors.UPGRADE)
     await trio.testing.wait_all_tasks_blocked()
     await server.shutdown()
@@ -254,7 +254,7 @@ async def test_a_client_that_is_being_turned_away_does_not_outlast_the_grace(
 ) -> None:
     server = await start(visitors.Echo, listeners=[memory_listener], max_connections=1)
     await open_in_memory(memory_listener)
-    turned_away = memory_listener.connect()
+    turned_away = await memory_listener.connect()
     await trio.testing.wait_all_tasks_blocked()
     await server.shutdown(grace=1)
     assert trio.current_time() == pytest.approx(1)

@@ -145,7 +145,7 @@ async def test_the_answer_is_not_lost_to_a_flood_of_unread_bytes(start: Start, a
 
 async def open_in_memory(start: Start, listener: Any, **options: Any) -> trio.abc.Stream:
     await start(app, listeners=[listener], handshake_timeout=10, **options)
-    client: trio.abc.Stream = listener.connect()
+    client: trio.abc.Stream = await listener.connect()
     return client
 
 
@@ -219,7 +219,7 @@ async def test_the_application_may_take_its_time(
         return Response(200, "late")
 
     await start(slow, listeners=[memory_listener], handshake_timeout=10)
-    client = memory_listener.connect()
+    client = await memory_listener.connect()
     await client.send_all(LAST)
     assert (await read_all(client)).endswith(b"late")
 
@@ -278,7 +278,7 @@ async def test_a_client_that_leaves_between_two_requests_is_forgotten(
     start: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
 ) -> None:
     server = await start(app, listeners=[memory_listener])
-    client = memory_listener.connect()
+    client = await memory_listener.connect()
     await client.send_all(GET)
     await client.receive_some()
     await client.aclose()
@@ -334,7 +334,7 @@ async def test_a_client_that_rests_too_long_between_two_requests_is_no_failed_ha
     start: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
 ) -> None:
     server = await start(app, listeners=[memory_listener], handshake_timeout=2)
-    client = memory_listener.connect()
+    client = await memory_listener.connect()
     await client.send_all(GET)
     await trio.sleep(3)
     assert (server.snapshot().open_clients, server.snapshot().handshake_failures) == (0, 0)
@@ -351,7 +351,7 @@ async def test_a_client_that_leaves_inside_a_head_is_counted(
     sent: bytes, failures: int, start: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
 ) -> None:
     server = await start(app, listeners=[memory_listener])
-    client = memory_listener.connect()
+    client = await memory_listener.connect()
     await client.send_all(sent)
     await client.send_eof()
     await trio.testing.wait_all_tasks_blocked()
