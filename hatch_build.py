@@ -7,7 +7,6 @@ TRIO_WEBSOCK_REQUIRE_EXTENSIONS=1 makes that an error: whoever builds wheels for
 from __future__ import annotations
 
 import os
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
         if self.target_name != "wheel" or is_set("TRIO_WEBSOCK_NO_EXTENSIONS"):
             return
         try:
-            built = self._compile()
+            built, tag = self._compile()
         # Whatever goes wrong with a compiler, some of it in ways of its own: SystemExit is how setuptools gives up.
         except (Exception, SystemExit) as exc:
             if is_set("TRIO_WEBSOCK_REQUIRE_EXTENSIONS"):
@@ -46,22 +45,27 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg]
         else:
             build_data["force_include"][str(built)] = target
         build_data["pure_python"] = False
-        # What setuptools would call it: MACOSX_DEPLOYMENT_TARGET and a foreign architecture are in there.
-        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-        build_data["tag"] = f"cp311-abi3-{platform}"
+        build_data["tag"] = tag
 
-    def _compile(self) -> Path:
+    def _compile(self) -> tuple[Path, str]:
+        """The compiled module, and the tag of a wheel that holds it."""
         # Imported here, so that a setuptools that is missing or broken is no worse than a missing compiler.
         from setuptools import Distribution, Extension
+        from setuptools.command.bdist_wheel import bdist_wheel
         from setuptools.command.build_ext import build_ext
 
         self._directory = tempfile.TemporaryDirectory(prefix="trio-websock-")
         extension = Extension(NAME, [str(Path(self.root, SOURCE))], py_limited_api=True)
-        command = build_ext(Distribution({"name": "trio-websock", "ext_modules": [extension]}))
+        distribution = Distribution({"name": "trio-websock", "ext_modules": [extension]})
+        command = build_ext(distribution)
         command.build_lib = command.build_temp = self._directory.name
         command.ensure_finalized()
         command.run()
-        return Path(self._directory.name, command.get_ext_filename(NAME))
+        # Asked rather than put together here: macOS has rules of its own for what of its version a tag may name.
+        wheel = bdist_wheel(distribution)
+        wheel.bdist_dir, wheel.py_limited_api = self._directory.name, "cp311"
+        wheel.ensure_finalized()
+        return Path(self._directory.name, command.get_ext_filename(NAME)), "-".join(wheel.get_tag())
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
         if hasattr(self, "_directory"):
