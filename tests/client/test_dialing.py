@@ -43,7 +43,7 @@ def app(request):
         case "/loop":
             return Response(307, headers={"Location": "/loop"})
     headers = request.headers
-    told = {name: headers.get(name) for name in ("authorization", "cookie", "host", "x-mine")}
+    told = {name: headers.get(name) for name in ("authorization", "cookie", "host", "proxy-authorization", "x-mine")}
     return upgrade(Echo, told, subprotocols=["b", "a"])
 
 
@@ -228,12 +228,38 @@ async def test_a_redirect_is_followed(url, server, to):
     assert await ask(f"{url}/redirect?to={to.format(port=server.port)}", "hello") == "hello"
 
 
-async def test_secrets_follow_to_the_same_origin_only(url, server):
-    secrets = {"authorization": "token", "headers": {"Cookie": "secret", "X-Mine": "yes"}}
-    assert "Bearer token" in await ask(f"{url}/redirect?to=/", **secrets)
-    told = await ask(f"{url}/redirect?to=ws://localhost:{server.port}/", **secrets)
-    assert "'authorization': None, 'cookie': None" in told
-    assert "'x-mine': 'yes'" in told
+SECRETS = {
+    "authorization": "token",
+    "headers": {"Cookie": "secret", "Proxy-Authorization": "Basic c2VjcmV0", "Host": "mine.example", "X-Mine": "yes"},
+}
+
+
+async def test_secrets_follow_to_the_same_origin(url):
+    told = await ask(f"{url}/redirect?to=/", **SECRETS)
+    assert "'authorization': 'Bearer token', 'cookie': 'secret', 'host': 'mine.example'" in told
+    assert "'proxy-authorization': 'Basic c2VjcmV0'" in told
+
+
+async def test_secrets_do_not_follow_to_another_origin_and_what_else_was_given_does(url, server):
+    told = await ask(f"{url}/redirect?to=ws://localhost:{server.port}/", **SECRETS)
+    assert f"'authorization': None, 'cookie': None, 'host': 'localhost:{server.port}'" in told
+    assert "'proxy-authorization': None, 'x-mine': 'yes'" in told
+
+
+async def test_secrets_among_the_headers_or_in_the_url_do_not_follow_either(url, server):
+    to = f"{url}/redirect?to=ws://localhost:{server.port}/"
+    assert "'authorization': None" in await ask(to, headers={"AUTHORIZATION": "Bearer token"})
+    assert "'authorization': None" in await ask(to.replace("//", "//me:pw@", 1))
+
+
+async def test_another_origin_cannot_send_secrets_back_to_where_it_likes(url, server):
+    back = f"ws://localhost:{server.port}/there?to={url}/"
+    assert "'authorization': None, 'cookie': None" in await ask(f"{url}/redirect?to={back}", **SECRETS)
+
+
+async def test_whom_a_redirect_would_have_us_be_is_not_asked_for(url, server):
+    told = await ask(f"{url}/redirect?to=ws://me:pw@localhost:{server.port}/")
+    assert "'authorization': None" in told
 
 
 @pytest.mark.parametrize(
@@ -260,3 +286,9 @@ async def test_a_redirect_does_not_lead_out_of_tls(tls_port, trusting, server):
     to = f"ws://127.0.0.1:{server.port}/"
     with pytest.raises(UpgradeRejected, match="plain text"):
         await ask(f"wss://localhost:{tls_port}/redirect?to={to}", ssl_context=trusting)
+
+
+async def test_a_redirect_does_not_lead_out_of_tls_by_a_detour(tls_port, trusting, server):
+    to = f"wss://localhost:{tls_port}/there?to=ws://127.0.0.1:{server.port}/"
+    with pytest.raises(UpgradeRejected, match="plain text"):
+        await ask(f"ws://127.0.0.1:{server.port}/redirect?to={to}", ssl_context=trusting)

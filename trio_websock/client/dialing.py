@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from dataclasses import replace
 from functools import cache
 from typing import NamedTuple, final
 
@@ -33,6 +34,8 @@ from .tunnel import agree_on_keys, open_tunnel
 __all__ = ["Opened", "open_transport"]
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# Who we are, and whom we mean.
+_SECRETS = frozenset({"authorization", "cookie", "host", "proxy-authorization"})
 
 
 @final
@@ -62,30 +65,28 @@ async def open_transport(url: str, client: ClientOptions, options: Options) -> O
     raise ConnectFailed(f"no WebSocket with {address.shown}{through} within {client.connect_timeout:g} seconds")
 
 
-async def _follow(first: Address, client: ClientOptions, options: Options) -> Opened:
-    address = first
+async def _follow(address: Address, client: ClientOptions, options: Options) -> Opened:
+    authorization = authorize(client.authorization or address.credentials)
+    asking = client
     for followed in range(client.max_redirects + 1):
-        request = _request_for(address, first, client, options)
+        request = new_request(address, asking, options, authorization)
         try:
             return await _dial(address, request, client, options)
         except UpgradeRejected as exc:
             if exc.response.status not in _REDIRECTS or followed == client.max_redirects:
                 raise
-            address = _next_address(address, exc.response, client)
+            target = _next_address(address, exc.response, client)
+        if not target.shares_origin(address):
+            # For good: what leads back here may be another's choice.
+            asking, authorization = _without_secrets(client), None
+        address = target
     raise AssertionError("the last round returns or raises")
 
 
-def _request_for(address: Address, first: Address, client: ClientOptions, options: Options) -> Request:
-    """The request for ``address``; what the application wrote for another host than this stays with that."""
-    if not address.shares_origin(first):
-        kept = [
-            pair
-            for pair in Headers(client.headers).pairs()
-            if pair[0].lower() not in ("authorization", "cookie", "host")
-        ]
-        return new_request(address, ClientOptions(headers=kept), options, None)
-    given = client.authorization or first.credentials
-    return new_request(address, client, options, authorize(given))
+def _without_secrets(client: ClientOptions) -> ClientOptions:
+    """What another origin may be asked with: without what the application wrote for the one it knows."""
+    kept = [pair for pair in Headers(client.headers).pairs() if pair[0].lower() not in _SECRETS]
+    return replace(client, headers=kept)
 
 
 def _next_address(address: Address, response: HandshakeResponse, client: ClientOptions) -> Address:
