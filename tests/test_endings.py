@@ -8,8 +8,6 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
-import socket
-import struct
 import sys
 from functools import partial
 from pathlib import Path
@@ -30,6 +28,7 @@ from trio_websock import (
     Timeout,
     WriteTimeout,
 )
+from trio_websock.testing import ScriptedPeer
 
 sys.path.append(str(Path(__file__).parent))  # tests are no package
 
@@ -50,8 +49,7 @@ async def peer_ends_the_stream(life):
 
 
 async def peer_resets(life):
-    life.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    life.stream.socket.close()
+    await ScriptedPeer(life.stream).abort()
     if life.connection is not None and life.moment not in ("before init", "in terminate"):
         await life.connection.closing.wait()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import socket
-import struct
 import weakref
 from collections.abc import Iterator
 from functools import partial
@@ -15,13 +13,13 @@ import trio
 import trio.testing
 
 from trio_websock import Error, Handler, Ok, serve
+from trio_websock.testing import ScriptedPeer
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"
-RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 _handlers: list[weakref.ref[Handler[Any, None]]] = []
 
@@ -81,8 +79,8 @@ async def test_a_connection_that_was_reset_is_freed_without_the_garbage_collecto
         async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
             await stream.send_all(HANDSHAKE)
             await stream.receive_some()
-            stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             [connection] = server.connections
+            await ScriptedPeer(stream).abort()
         assert isinstance(await connection.wait_ended(), Error)
         del connection
         await server.shutdown()

@@ -9,9 +9,7 @@ import contextlib
 import datetime
 import gc
 import os
-import socket
 import ssl
-import struct
 import tracemalloc
 import zlib
 from functools import partial
@@ -33,6 +31,7 @@ from trio_websock import (
     open_websocket,
 )
 from trio_websock.protocol.upgrade import accept_key
+from trio_websock.testing import ScriptedPeer
 
 URL = "ws://example.com/"
 SECURE_URL = "wss://example.com/"
@@ -441,17 +440,12 @@ async def shake_hands(stream):
     await stream.send_all(SWITCHING + f"Sec-WebSocket-Accept: {accept_key(key)}\r\n\r\n".encode())
 
 
-def reset(stream):
-    stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.socket.close()
-
-
 async def test_a_reset_is_a_lost_connection(nursery):
     async def script(stream):
         await shake_hands(stream)
         await stream.send_all(b"\x81\x01a\x81\x7e")
         await stream.receive_some()
-        reset(stream)
+        await ScriptedPeer(stream).abort()
 
     async with open_websocket(f"ws://127.0.0.1:{await listen(nursery, script)}") as websocket:
         assert await websocket.receive() == "a"
@@ -466,7 +460,7 @@ async def test_a_reset_is_a_lost_connection(nursery):
 async def test_a_reset_instead_of_an_answer_is_no_connection(nursery):
     async def script(stream):
         await stream.receive_some(10)
-        reset(stream)
+        await ScriptedPeer(stream).abort()
 
     with pytest.raises(ConnectFailed):
         async with open_websocket(f"ws://127.0.0.1:{await listen(nursery, script)}"):
@@ -479,7 +473,7 @@ async def test_a_reset_while_we_send_is_a_lost_connection(nursery):
         await shake_hands(stream)
         await stream.send_all(b"\x81\x01a")
         await stream.receive_some(100_000)
-        reset(stream)
+        await ScriptedPeer(stream).abort()
 
     async with open_websocket(f"ws://127.0.0.1:{await listen(nursery, script)}", max_message_size=None) as websocket:
         assert await websocket.receive() == "a"

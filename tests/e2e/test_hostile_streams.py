@@ -11,7 +11,6 @@ import os
 import random
 import re
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import trio
 from trio_websocket import WebSocketConnection, open_websocket
 
 import trio_websock
+from trio_websock.testing import ScriptedPeer
 
 STREAMS = int(os.environ.get("TRIO_WEBSOCK_HOSTILE_STREAMS", "10000"))
 FIRST_SEED = int(os.environ.get("TRIO_WEBSOCK_HOSTILE_SEED", "0"))
@@ -152,7 +152,7 @@ async def drop(stream: trio.SocketStream) -> None:
 
 
 async def reset(stream: trio.SocketStream) -> None:
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    await ScriptedPeer(stream).abort()
 
 
 async def read_some(stream: trio.SocketStream) -> None:

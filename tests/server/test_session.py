@@ -29,6 +29,7 @@ from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.server.ledger import Ledger, Notice
 from trio_websock.server.session import Session
 from trio_websock.server.site import Wish, site_for
+from trio_websock.testing import ScriptedPeer
 
 Start = Callable[..., Awaitable[Server]]
 Ask = Callable[..., Awaitable[bytes]]
@@ -362,8 +363,7 @@ async def test_a_client_that_resets_is_forgotten(start: Start) -> None:
     server = await start(app)
     stream = await trio.open_tcp_stream("127.0.0.1", server.port)
     await stream.send_all(GET[:5])
-    stream.setsockopt(1, 13, b"\x01\0\0\0\0\0\0\0")  # SO_LINGER of zero seconds: a reset
-    await stream.aclose()
+    await ScriptedPeer(stream).abort()
     while server.snapshot().clients == 0 or server.snapshot().open_clients:
         await trio.lowlevel.checkpoint()
     assert server.snapshot().handshake_failures == 1
