@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from pathlib import Path
+
 import pytest
 import trio
-from trio.testing import memory_stream_pair
 
 from trio_websock import (
     ConnectionLost,
     Error,
     Ok,
-    Options,
     Ping,
     Pong,
     Push,
@@ -18,35 +20,15 @@ from trio_websock import (
     Timeout,
     WriteTimeout,
 )
-from trio_websock.behaviour.handler import bind_handler
-from trio_websock.connection import Connection
-from trio_websock.hosts.stream import StreamTransport
-from trio_websock.hosts.stream_wire import StreamWire
-from trio_websock.nursery import run_connection
-from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing.connection import open_test_connection
 
-LIMITS = Limits(max_message_size=2**20, max_frame_size=None, max_empty_fragments=10, validate_utf8=True)
-KEY = b"\0\0\0\0"  # masks nothing, so that the bytes below can be read
+sys.path.append(str(Path(__file__).parent))  # tests are no package
+
+slow = importlib.import_module("slow")
+Slow, KEY, wired = slow.Slow, slow.KEY, slow.wired
+
 PING, PONG = b"\x89\x81" + KEY + b"p", b"\x8a\x01p"
 LOST = Error(ConnectionLost("gone"))
-
-
-class Slow:
-    """Takes half a minute for everything, and notes when it was done with what."""
-
-    def __init__(self):
-        self.done = []
-
-    async def init(self, args):
-        return Ok(None)
-
-    async def handle_in(self, message, state):
-        await trio.sleep(30)
-        self.done.append((message, trio.current_time()))
-        return Ok(state)
-
-    handle_info = handle_in
 
 
 class SlowWithControl(Slow):
@@ -96,22 +78,6 @@ busy = pytest.mark.parametrize(
 
 
 # On the wire
-
-
-@pytest.fixture
-async def wired(nursery):
-    """Run a handler over a stream in memory; the peer's end of the stream."""
-
-    def run(handler, *, leftover=b"", deflate=None, **options):
-        ours, theirs = memory_stream_pair()
-        theirs.receive_now = ours.receive_stream.put_data  # arrives without a step of anybody's
-        transport = StreamTransport(StreamWire(ours), Machine(Role.SERVER, LIMITS, deflate), None, leftover)
-        connection = Connection(transport, Options(**options))
-        nursery.start_soon(run_connection, connection, bind_handler(handler), None)
-        return theirs, connection
-
-    yield run
-    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(

@@ -2,57 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 import zlib
+from pathlib import Path
 
-import pytest
 import trio
-from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import wait_all_tasks_blocked
 
-from trio_websock import Ok, Options
-from trio_websock.behaviour.handler import bind_handler
-from trio_websock.connection import Connection
-from trio_websock.hosts.stream import StreamTransport
-from trio_websock.hosts.stream_wire import StreamWire
-from trio_websock.nursery import run_connection
 from trio_websock.protocol.deflate import DeflateParameters, PerMessageDeflate
-from trio_websock.protocol.machine import Limits, Machine, Role
+from trio_websock.protocol.machine import Role
 from trio_websock.testing.connection import open_test_connection
 
-LIMITS = Limits(max_message_size=2**20, max_frame_size=None, max_empty_fragments=10, validate_utf8=True)
-KEY = b"\0\0\0\0"  # masks nothing, so that the bytes below can be read
+sys.path.append(str(Path(__file__).parent))  # tests are no package
 
-
-class Slow:
-    """Takes half a minute for everything, and notes when it was done with what."""
-
-    def __init__(self):
-        self.done = []
-
-    async def init(self, args):
-        return Ok(None)
-
-    async def handle_in(self, message, state):
-        await trio.sleep(30)
-        self.done.append((message, trio.current_time()))
-        return Ok(state)
-
-    handle_info = handle_in
-
-
-@pytest.fixture
-async def wired(nursery):
-    """Run a handler over a stream in memory; the peer's end of the stream."""
-
-    def run(handler, *, leftover=b"", deflate=None, **options):
-        ours, theirs = memory_stream_pair()
-        theirs.receive_now = ours.receive_stream.put_data  # arrives without a step of anybody's
-        transport = StreamTransport(StreamWire(ours), Machine(Role.SERVER, LIMITS, deflate), None, leftover)
-        connection = Connection(transport, Options(**options))
-        nursery.start_soon(run_connection, connection, bind_handler(handler), None)
-        return theirs, connection
-
-    yield run
-    nursery.cancel_scope.cancel()
+slow = importlib.import_module("slow")
+Slow, KEY, wired = slow.Slow, slow.KEY, slow.wired
 
 
 async def test_read_ahead_is_bounded_in_messages(autojump_clock):
