@@ -19,7 +19,7 @@ from trio_websock.testing.memory_listener import MemoryListener
 
 sys.path.append(str(Path(__file__).parent))  # tests are no package
 
-applications = importlib.import_module("applications")
+visitors = importlib.import_module("visitors")
 
 Start = Callable[..., Awaitable[Server]]
 
@@ -43,7 +43,7 @@ def begin(start: Start) -> Start:
     """The same beside an ASGI application; the handler is an echo."""
 
     async def begin_server(application: Any, **options: Any) -> Server:
-        return await start(applications.Echo, http=application, **options)
+        return await start(visitors.Echo, http=application, **options)
 
     return begin_server
 

@@ -14,27 +14,28 @@ import trio.testing
 from trio_websock import Request, Server, serve_stream
 
 applications = importlib.import_module("applications")
+visitors = importlib.import_module("visitors")
 
 Start = Callable[..., Awaitable[Server]]
 Ask = Callable[..., Awaitable[bytes]]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
-GET = applications.GET
-LAST = applications.LAST
-POST = applications.POST
-UPGRADE = applications.UPGRADE
-TEXT = applications.TEXT
-CLOSE = applications.CLOSE
-ECHOED = applications.ECHOED
+GET = visitors.GET
+LAST = visitors.LAST
+POST = visitors.POST
+UPGRADE = visitors.UPGRADE
+TEXT = visitors.TEXT
+CLOSE = visitors.CLOSE
+ECHOED = visitors.ECHOED
 PAGE = applications.PAGE
 START = applications.START
 body = applications.body
-Echo = applications.Echo
+Echo = visitors.Echo
 page = applications.page
 read_body = applications.read_body
 mirror = applications.mirror
-read_all = applications.read_all
+read_all = visitors.read_all
 cancel_when_blocked = applications.cancel_when_blocked
 
 

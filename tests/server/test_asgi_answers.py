@@ -13,22 +13,23 @@ import trio.testing
 from trio_websock import Server, serve_stream
 
 applications = importlib.import_module("applications")
+visitors = importlib.import_module("visitors")
 
 Start = Callable[..., Awaitable[Server]]
 Ask = Callable[..., Awaitable[bytes]]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
-GET = applications.GET
-LAST = applications.LAST
-POST = applications.POST
+GET = visitors.GET
+LAST = visitors.LAST
+POST = visitors.POST
 START = applications.START
 body = applications.body
-Echo = applications.Echo
+Echo = visitors.Echo
 page = applications.page
 mirror = applications.mirror
-read_all = applications.read_all
-read_strictly = applications.read_strictly
+read_all = visitors.read_all
+read_strictly = visitors.read_strictly
 cancel_when_blocked = applications.cancel_when_blocked
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -13,10 +14,7 @@ import trio.testing
 import trustme
 
 from trio_websock import (
-    Handler,
-    Ok,
     Options,
-    Push,
     Request,
     Response,
     Server,
@@ -31,27 +29,20 @@ from trio_websock.server.session import Session
 from trio_websock.server.site import Wish, site_for
 from trio_websock.testing import ScriptedPeer
 
+visitors = importlib.import_module("visitors")
+
 Start = Callable[..., Awaitable[Server]]
 Ask = Callable[..., Awaitable[bytes]]
 
-GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-LAST = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-UPGRADE = (
-    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-)
-TEXT = b"\x81\x82\0\0\0\0hi"
-CLOSE = b"\x88\x82\0\0\0\0\x03\xe8"
-ECHOED = b"\r\n\r\n\x81\x02hi\x88\x02\x03\xe8"
+GET = visitors.GET
+LAST = visitors.LAST
+UPGRADE = visitors.UPGRADE
+TEXT = visitors.TEXT
+CLOSE = visitors.CLOSE
+ECHOED = visitors.ECHOED
+Echo = visitors.Echo
+read_all = visitors.read_all
 PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 4\r\n\r\npage"
-
-
-class Echo(Handler[None, Any]):
-    def init(self, args: object) -> Ok[None]:
-        return Ok(None)
-
-    def handle_in(self, message: str | bytes, state: None) -> Push[None]:
-        return Push(message, None)
 
 
 async def app(request: Request) -> Response | Upgrade:
@@ -148,13 +139,6 @@ async def open_in_memory(start: Start, listener: Any, **options: Any) -> trio.ab
     await start(app, listeners=[listener], handshake_timeout=10, **options)
     client: trio.abc.Stream = await listener.connect()
     return client
-
-
-async def read_all(client: trio.abc.Stream) -> bytes:
-    data = b""
-    while piece := await client.receive_some():
-        data += piece
-    return data
 
 
 async def test_a_silent_client_is_closed_without_a_word(
