@@ -70,9 +70,9 @@ def echo_by_machine(machine: Machine, data: bytes) -> None:
     machine.receive_data(data)
     for message in machine.next_batch(64):
         if isinstance(message, str):
-            machine.send_message(Opcode.TEXT, message.encode())
+            machine.send_message((Opcode.TEXT, message.encode()))
         elif isinstance(message, bytes):
-            machine.send_message(Opcode.BINARY, message)
+            machine.send_message((Opcode.BINARY, message))
     machine.data_to_send()
 
 

@@ -57,7 +57,7 @@ class Client:
         self._machine.receive_data(rest)
 
     async def send(self, message: str | bytes) -> None:
-        self._machine.send_message(*encode_message(message))
+        self._machine.send_message(encode_message(message))
         await self._flush()
 
     async def receive(self) -> Incoming | None:

@@ -139,13 +139,13 @@ class _Driver:
                 for message in batch:
                     self._echo(message)
                 self.output += machine.data_to_send()
-                assert not machine.has_output
+                assert not machine.output_size
             if not machine.has_backlog:
                 return
 
     def _echo(self, message: Incoming) -> None:
         if isinstance(message, str | bytes):
-            self.machine.send_message(*encode_message(message, validate_utf8=self.setup.limits.validate_utf8))
+            self.machine.send_message(encode_message(message, validate_utf8=self.setup.limits.validate_utf8))
 
     def _check_kept(self) -> None:
         limit = self.setup.limits.max_message_size
@@ -169,7 +169,7 @@ class _Driver:
         """Send our close and look at everything we have sent."""
         self.machine.send_close(1000, b"end")
         self.machine.send_close(1001)
-        self.machine.send_message(Opcode.TEXT, b"too late")
+        self.machine.send_message((Opcode.TEXT, b"too late"))
         self.output += self.machine.data_to_send()
         self._check_output(b"".join(self.output))
 
@@ -203,7 +203,7 @@ class _Driver:
             machine.receive_data(piece)
             assert machine.next_batch(self.setup.max_messages) == []
             assert not machine.has_backlog
-        assert not machine.has_output
+        assert not machine.output_size
         assert machine.failure is failure, "blamed behind our close"
         self._check_kept()
 

@@ -1,8 +1,9 @@
 """The compiled codec against the pure one: C that reads strangers' bytes.
 
-An input is six bytes of choices and a buffer. Both twins scan it from the same position, and both take a mask off it:
+An input is six bytes of choices and a buffer. Both twins scan it from the same position, both take a mask off it, and
+both make frames of its lines:
 
-1. The same messages, the same position, the same error with the same words.
+1. The same messages, the same position, the same error with the same words, the same chunks.
 2. Nothing is read outside the buffer: that is for a build with a sanitizer to say; see the README.
 
 Without the compiled module there is nothing to compare, and every input passes.
@@ -14,7 +15,7 @@ import importlib
 from types import ModuleType
 
 from trio_websock.messages import Incoming
-from trio_websock.protocol import masking, scanning
+from trio_websock.protocol import masking, scanning, serializing
 
 from .choices import Choices
 
@@ -45,6 +46,9 @@ def check_input(data: bytes) -> None:
         for twin in (scanning, compiled)
     ]
     assert outcomes[0] == outcomes[1], outcomes
+    lines = [line[1:] if masked else (line[0] & 0x7F, line[1:] * copies) for line in buffer.split(b"\n") if line]
+    for keys in (None, (key * 256 * len(lines))[: 4 * len(lines)]):
+        assert serializing.serialize_frames(lines, keys) == compiled.serialize_frames(lines, keys)
     for long in (buffer, buffer * copies):  # the pure twin has two ways, one for each size
         assert masking.apply_mask(long, key.ljust(4, b"k")) == compiled.apply_mask(long, key.ljust(4, b"k"))
 

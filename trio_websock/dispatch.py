@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from types import CoroutineType, coroutine
 from typing import Any, NoReturn, final
 
@@ -125,7 +125,7 @@ class Dispatcher:
                 elif self._unsent_size > MAX_UNSENT_SIZE or not inbox:
                     await self._rest()
                 else:
-                    await self._run_callbacks()
+                    await self._run_callbacks(inbox.take())
         except Exception as exc:
             self.fail(exc, f"{self._connection.handler}.{self._callback}")
         except trio.Cancelled as exc:
@@ -140,15 +140,15 @@ class Dispatcher:
             self._apply(result)
             self.has_state = True
         if self._callbacks.is_prompt:
-            self._inbox.notify = self._stand_in
+            self._inbox.stand_in = self._stand_in
 
-    async def _run_callbacks(self) -> None:
+    async def _run_callbacks(self, items: Iterator[Item]) -> None:
         """Run those that are due, until there is much to be handed over.
 
         While the loop is parked this stands in for it, and is never suspended: a callback that may be is left to it.
         """
-        awaitless = self._callbacks.awaitless
-        for item in self._inbox.take():
+        inbox, awaitless = self._inbox, self._callbacks.awaitless
+        for item in items:
             result = self._start_callback(item)
             kind = type(result)
             if kind is CoroutineType and result.cr_code in awaitless:  # type: ignore[attr-defined]  # narrowed
@@ -159,7 +159,7 @@ class Dispatcher:
                     return
                 result = await self._await_result(result)
             self._apply(result)
-            if self.ending is not None or self._unsent_size > MAX_UNSENT_SIZE:
+            if self.ending is not None or inbox.interruption is not None or self._unsent_size > MAX_UNSENT_SIZE:
                 return
 
     async def _rest(self) -> None:
@@ -186,21 +186,25 @@ class Dispatcher:
                 self._apply(await self._await_result(result))
         self._is_resting = False
 
-    def _stand_in(self) -> None:
-        """Do the work of the parked loop without waking it, if that takes no waiting. In any task.
+    def _stand_in(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Do the work of the parked loop without waking it, as far as that takes no waiting. In any task.
 
         A callback without an ``await``, run in the loop's context, notices the difference only if it asks which task it
-        is in; it costs a turn of the scheduler less.
+        is in; it costs a turn of the scheduler less. What is left of ``items`` is returned.
         """
         loop = self._inbox.loop
-        if loop.task is not None and not loop.task.context.run(self._run_promptly):
+        if loop.task is None:
+            return items
+        due = iter(items)
+        if not loop.task.context.run(self._run_promptly, due):
             loop.wake()
+        return list(due)
 
     @trio.lowlevel.disable_ki_protection  # whoever noticed the message may be protected; a callback never is
-    def _run_promptly(self) -> bool:
+    def _run_promptly(self, items: Iterator[Item]) -> bool:
         """Run the callbacks that are due; whether the loop may stay parked."""
         try:
-            finish(self._run_callbacks())
+            finish(self._run_callbacks(items))
         except BaseException as exc:
             self._left = _raise(exc)
         if self._left is not _NO_RESULT or self.ending is not None or self._inbox.interruption is not None:

@@ -3,7 +3,8 @@
 In: batches of arrivals from the reader, items from the mailbox task, an interruption from the server. Out: one item
 at a time, in order of arrival.
 
-1. One wake-up per batch: the loop parks here when the queue is empty and is rescheduled by the first to put.
+1. One wake-up per batch: the loop parks here when the queue is empty and is rescheduled by the first to put. Where
+   somebody stands in for the parked loop, only what he leaves is queued.
 2. Arrivals that wait are bounded, in number and bytes: a reader that finds the inbox full waits until the loop has
    taken the last of them. Mailbox items are bounded in the same way, in number.
 3. An interruption is not queued: the loop looks for it before every item.
@@ -59,9 +60,9 @@ class Inbox:
         "infos_put",
         "interruption",
         "loop",
-        "notify",
         "reading_since",
         "received",
+        "stand_in",
     )
 
     def __init__(self, max_messages: int, max_size: int, max_infos: int) -> None:
@@ -78,8 +79,8 @@ class Inbox:
         self._is_closed = False
         #: Where the loop is parked while there is nothing to take.
         self.loop: Parking = Parking()
-        #: Called when there is something to take.
-        self.notify: Callable[[], None] = self.loop.wake
+        #: Deals with items in place of the loop while that is parked, and returns those it leaves to it.
+        self.stand_in: Callable[[Sequence[Item]], Sequence[Item]] | None = None
         self._reader = Parking()
         self._mailbox = Parking()
         self.interruption: Reason | None = None
@@ -92,17 +93,15 @@ class Inbox:
         self.reading_since: float = -math.inf
 
     def put_arrivals(self, batch: Sequence[Arrival]) -> None:
-        """Queue what one read yielded."""
+        """Queue what one read yielded, or what the stand-in leaves of it."""
         if self._is_closed:
             return
-        self._put.extend(batch)
-        count = len(batch)
-        self._arrivals += count
-        self.received += count
-        for arrival in batch:
-            if type(arrival) is str or type(arrival) is bytes:
-                self._size += len(arrival)
-        self.notify()
+        self.received += len(batch)
+        left = batch if self.stand_in is None else self.stand_in(batch)
+        if left:
+            self._arrivals += len(left)
+            self._size += sum(len(item) for item in left if type(item) is str or type(item) is bytes)
+            self._queue(left)
 
     def put_info(self, item: object) -> None:
         """Queue one mailbox item; behind the end it is kept for the next :meth:`close` to return."""
@@ -110,10 +109,16 @@ class Inbox:
 
     def put_infos(self, items: Sequence[object]) -> None:
         """Queue several of them, as one."""
-        self._put.extend(map(Info, items))
-        self._infos += len(items)
         self.infos_put += len(items)
-        self.notify()
+        infos: Sequence[Item] = [Info(item) for item in items]
+        left = infos if self.stand_in is None else self.stand_in(infos)
+        if left:
+            self._infos += len(left)
+            self._queue(left)
+
+    def _queue(self, items: Sequence[Item]) -> None:
+        self._put.extend(items)
+        self.loop.wake()
 
     def interrupt(self, reason: Reason) -> None:
         """Have the loop end before the next item; the first reason counts."""
@@ -130,7 +135,7 @@ class Inbox:
         """
         infos = [item.item for item in (*reversed(self._due), *self._put) if type(item) is Info]
         self._is_closed = True
-        self.notify = self.loop.wake  # who stood in for the loop leads back to us
+        self.stand_in = None  # it leads back to us
         self._due.clear()
         self._put.clear()
         self._arrivals = self._size = self._infos = 0
@@ -157,8 +162,8 @@ class Inbox:
         return item
 
     def take(self) -> Iterator[Item]:
-        """The items, one after the other, until there is none or the loop is interrupted."""
-        while self.interruption is None and (self._due or self._put):
+        """The items, one after the other, until there is none."""
+        while self._due or self._put:
             yield self.pop()
 
     async def wait_item(self) -> None:
@@ -169,6 +174,8 @@ class Inbox:
     @property
     def room(self) -> int:
         """Arrivals the reader may still put; zero: it has to wait."""
+        if not self._arrivals:  # most of the time
+            return self._max_messages
         # An end is put whether there is room or not.
         return 0 if self._size >= self._max_size else max(0, self._max_messages - self._arrivals)
 

@@ -295,10 +295,10 @@ def sent_by_us(role: Role, parameters: DeflateParameters | None, script: list[st
     machine = Machine(role, limits, parameters and PerMessageDeflate(parameters, role))
     for message in script:
         if isinstance(message, str):
-            machine.send_message(Opcode.TEXT, message.encode())
+            machine.send_message((Opcode.TEXT, message.encode()))
         else:
-            machine.send_message(Opcode.BINARY, message)
-    machine.send_message(Opcode.PING, b"ping")
+            machine.send_message((Opcode.BINARY, message))
+    machine.send_message((Opcode.PING, b"ping"))
     machine.send_close(1000, b"done")
     return b"".join(machine.data_to_send())
 

@@ -241,7 +241,7 @@ class TestFaults:
     def test_no_close_is_sent_of_its_own_accord(self) -> None:
         target = machine()
         feed(target, frame(0x80))
-        assert not target.has_output
+        assert not target.output_size
 
     def test_a_close_can_still_be_sent(self) -> None:
         target = machine()
@@ -264,27 +264,27 @@ class TestPings:
     def test_a_pong_needs_no_answer(self) -> None:
         target = machine()
         feed(target, frame(0x8A, b"p"))
-        assert not target.has_output
+        assert not target.output_size
 
     def test_beyond_64_waiting_pongs_the_newest_replaces_the_one_before(self) -> None:
         target = machine()
         pings = [b"%03d" % number for number in range(70)]
         assert len(feed(target, b"".join(frame(0x89, ping) for ping in pings))) == 70
-        assert target.data_to_send() == [b"\x8a\x03" + ping for ping in [*pings[:63], pings[-1]]]
+        assert target.data_to_send() == [b"".join(b"\x8a\x03" + ping for ping in [*pings[:63], pings[-1]])]
 
     def test_messages_keep_their_place_among_replaced_pongs(self) -> None:
         target = machine()
         feed(target, frame(0x89, b"p") * 64)
-        target.send_message(TEXT, b"t")
+        target.send_message((TEXT, b"t"))
         feed(target, frame(0x89, b"q"))
-        assert target.data_to_send()[-3:] == [b"\x8a\x01p", b"\x81\x01t", b"\x8a\x01q"]
+        assert target.data_to_send()[0].endswith(b"\x8a\x01p" + b"\x81\x01t" + b"\x8a\x01q")
 
     def test_pongs_that_were_taken_wait_no_longer(self) -> None:
         target = machine()
         feed(target, frame(0x89) * 64)
         target.data_to_send()
         feed(target, frame(0x89) * 64)
-        assert len(target.data_to_send()) == 64
+        assert target.data_to_send() == [b"\x8a\x00" * 64]
 
 
 class TestPeerClose:
@@ -313,12 +313,12 @@ class TestPeerClose:
     def test_the_machine_leaves_the_answer_to_its_driver(self) -> None:
         target = machine()
         feed(target, frame(0x88))
-        assert (target.has_output, target.close_sent) == (False, False)
+        assert (target.output_size, target.close_sent) == (False, False)
 
     def test_messages_may_be_sent_until_the_answer(self) -> None:
         target = machine()
         feed(target, frame(0x88))
-        target.send_message(TEXT, b"late")
+        target.send_message((TEXT, b"late"))
         target.send_close(None)
         assert sent(target) == b"\x81\x04late\x88\x00"
 
@@ -327,13 +327,13 @@ class TestSending:
     @pytest.mark.parametrize(("opcode", "payload", "wire", "message"), FRAMES, ids=FRAME_IDS)
     def test_a_server_sends_whole_unmasked_frames_in_the_shortest_form(self, opcode, payload, wire, message) -> None:
         target = machine()
-        target.send_message(opcode, payload)
+        target.send_message((opcode, payload))
         assert sent(target) == wire
 
     @pytest.mark.parametrize(("opcode", "payload", "wire", "message"), FRAMES, ids=FRAME_IDS)
     def test_a_client_sends_what_a_server_understands(self, opcode, payload, wire, message) -> None:
         client = machine(Role.CLIENT)
-        client.send_message(opcode, payload)
+        client.send_message((opcode, payload))
         data = sent(client)
         assert data[1] & 0x80
         assert feed(machine(), data) == [message]
@@ -341,24 +341,36 @@ class TestSending:
     def test_every_frame_of_a_client_has_a_new_key(self) -> None:
         client = machine(Role.CLIENT)
         for _ in range(20):
-            client.send_message(BINARY, b"")
-        assert len({data[2:6] for data in client.data_to_send()}) > 1
+            client.send_message((BINARY, b""))
+        data = client.data_to_send()[0]
+        assert len({data[start : start + 4] for start in range(2, len(data), 6)}) > 1
 
     def test_a_small_frame_is_one_piece(self) -> None:
         target = machine()
-        target.send_message(BINARY, bytes(16 * 1024))
+        target.send_message((BINARY, bytes(16 * 1024)))
         assert len(target.data_to_send()) == 1
 
     def test_a_large_payload_is_not_copied(self) -> None:
         target, payload = machine(), bytes(100_000)
-        target.send_message(BINARY, payload)
+        target.send_message((BINARY, payload))
         assert target.data_to_send()[1] is payload
 
     def test_output_is_taken_once(self) -> None:
         target = machine()
-        target.send_message(TEXT, b"x")
-        assert (target.has_output, len(target.data_to_send())) == (True, 1)
-        assert (target.has_output, target.data_to_send()) == (False, [])
+        target.send_message((TEXT, b"x"))
+        assert (target.output_size, len(target.data_to_send())) == (3, 1)
+        assert (target.output_size, target.data_to_send()) == (0, [])
+
+    def test_an_empty_message_is_output_too(self) -> None:
+        target = machine()
+        target.send_message((TEXT, b""))
+        assert target.output_size
+
+    def test_small_frames_leave_together(self) -> None:
+        target = machine()
+        for payload in (b"a", b"b"):
+            target.send_message((TEXT, payload))
+        assert target.data_to_send() == [b"\x81\x01a\x81\x01b"]
 
     @pytest.mark.parametrize(
         ("code", "text", "wire"),
@@ -372,7 +384,7 @@ class TestSending:
     def test_nothing_is_sent_after_the_close(self) -> None:
         target = machine()
         target.send_close(1000)
-        target.send_message(TEXT, b"late")
+        target.send_message((TEXT, b"late"))
         target.send_close(1001)
         feed(target, frame(0x89))
         assert sent(target) == b"\x88\x02\x03\xe8"
@@ -392,7 +404,7 @@ class TestAfterOurClose:
         target = self.closing()
         data = frame(0x81, b"x" * 300) + frame(0x89, b"p") + frame(0x02) + frame(0x88, b"\x03\xe8") + tail
         assert feed(target, data, size) == []
-        assert (target.peer_close, target.has_output) == (PeerClose(1000, ""), False)
+        assert (target.peer_close, target.output_size) == (PeerClose(1000, ""), False)
 
     @pytest.mark.parametrize("size", [None, 1])
     def test_the_rest_of_a_frame_that_was_arriving_is_skipped(self, size: int | None) -> None:
@@ -468,21 +480,21 @@ class TestCompression:
     def test_a_batch_ends_once_it_has_inflated_to_much(self) -> None:
         client, target = machine(Role.CLIENT, compress=True), machine(compress=True)
         for _ in range(10):
-            client.send_message(BINARY, bytes(90_000))
+            client.send_message((BINARY, bytes(90_000)))
         target.receive_data(sent(client))
         batches = [(len(target.next_batch(MANY)), target.has_backlog) for _ in range(5)]
         assert batches == [(3, True), (3, True), (3, True), (1, False), (0, False)]
 
     def test_every_data_message_is_sent_compressed(self) -> None:
         target = machine(compress=True)
-        target.send_message(TEXT, b"Hello")
-        target.send_message(BINARY, b"")
+        target.send_message((TEXT, b"Hello"))
+        target.send_message((BINARY, b""))
         assert sent(target) == b"\xc1\x07" + self.HELLO + b"\xc2\x01\x00"
 
     def test_control_frames_are_never_compressed(self) -> None:
         target = machine(compress=True)
-        target.send_message(PING, b"p")
-        target.send_message(PONG, b"q")
+        target.send_message((PING, b"p"))
+        target.send_message((PONG, b"q"))
         target.send_close(1000)
         assert sent(target) == b"\x89\x01p\x8a\x01q\x88\x02\x03\xe8"
 
@@ -490,7 +502,7 @@ class TestCompression:
     def test_both_sides_understand_each_other(self, size: int) -> None:
         client, server = machine(Role.CLIENT, compress=True), machine(compress=True)
         payload = (b"0123456789" * 7000)[:size]
-        client.send_message(BINARY, payload)
+        client.send_message((BINARY, payload))
         assert feed(server, sent(client)) == [payload]
-        server.send_message(BINARY, payload)
+        server.send_message((BINARY, payload))
         assert feed(client, sent(server)) == [payload]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from trio_websock import protocol
 from trio_websock.errors import RemoteError
-from trio_websock.protocol import machine, masking, scanning, twins
+from trio_websock.protocol import machine, masking, scanning, serializing, twins
 from trio_websock.protocol.frames import serialize_head
 from trio_websock.protocol.machine import Limits, Machine, Role
 
@@ -28,7 +28,11 @@ try:
     compiled = importlib.import_module("trio_websock.protocol._compiled")
 except ImportError:
     compiled = None
-PURE = SimpleNamespace(apply_mask=masking.apply_mask, parse_messages=scanning.parse_messages)
+PURE = SimpleNamespace(
+    apply_mask=masking.apply_mask,
+    parse_messages=scanning.parse_messages,
+    serialize_frames=serializing.serialize_frames,
+)
 PURE_AND_COMPILED = (PURE, compiled)
 both = pytest.mark.skipif(compiled is None, reason="the package was built without its compiled module")
 
@@ -148,6 +152,58 @@ def test_any_buffer_is_scanned_or_refused_alike(buffer, position, masked, longes
     )
     assert pure == fast
     assert batches[0] == batches[1]
+
+
+FIRSTS = [0x1, 0x2, 0x8, 0x9, 0xA, 0x41]
+SIZES = [0, 1, 125, 126, 127, 0xFFFF - 4, 0xFFFF, 0x10000 - 4, 0x10000, 0x10001, 100_000]
+outgoing = st.tuples(st.sampled_from(FIRSTS), st.integers(0, 300) | st.sampled_from(SIZES)) | st.integers(0, 300)
+
+
+def made(kind: tuple[int, int] | int, number: int) -> tuple[int, bytes] | bytes:
+    """The frame that is described: what it is and how long, or only how long if its bytes have been made before."""
+    octet = bytes((number % 251,))
+    return octet * kind if isinstance(kind, int) else (kind[0], octet * kind[1])
+
+
+@both
+@given(st.lists(outgoing, max_size=8), st.booleans())
+def test_any_frames_are_serialized_alike(kinds, masked: bool) -> None:
+    waiting = [made(kind, number) for number, kind in enumerate(kinds)]
+    keys = bytes(i * 41 % 256 for i in range(4 * len(waiting))) if masked else None
+    pure, fast = (twin.serialize_frames(waiting, keys) for twin in PURE_AND_COMPILED)
+    assert pure == fast
+    assert [any(chunk is frame for frame in waiting) for chunk in pure] == [
+        any(chunk is frame for frame in waiting) for chunk in fast
+    ]
+
+
+@both
+@pytest.mark.parametrize("masked", [False, True])
+def test_every_length_is_serialized_alike(masked: bool) -> None:
+    for size in range(301):
+        waiting = [(0x2, bytes(i % 256 for i in range(size)))]
+        assert len({tuple(twin.serialize_frames(waiting, KEY if masked else None)) for twin in PURE_AND_COMPILED}) == 1
+
+
+@both
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ((), TypeError),
+        (([],), TypeError),
+        (([(1, b"")], b"key"), ValueError),
+        (([], KEY), ValueError),
+        (([(1, b"")], "keys"), (TypeError, ValueError)),
+        (([(1, "text")], None), TypeError),
+        (([(1,)], None), (TypeError, ValueError)),
+        (([("1", b"")], None), TypeError),
+        (([None], None), TypeError),
+    ],
+)
+def test_what_cannot_be_serialized_is_refused_by_both(arguments, error) -> None:
+    for twin in PURE_AND_COMPILED:
+        with pytest.raises(error):
+            twin.serialize_frames(*arguments)
 
 
 @both

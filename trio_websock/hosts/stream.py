@@ -13,7 +13,7 @@ import trio
 
 from ..behaviour.reasons import Error, Remote
 from ..errors import ConnectionLost
-from ..messages import Outgoing, SharedOutgoing
+from ..messages import Outgoing
 from ..protocol.machine import Machine
 from ..transport import Arrival, Transport
 from .wire import Wire
@@ -34,12 +34,11 @@ class StreamTransport(Transport):
         leftover: bytes that came behind the handshake.
     """
 
-    __slots__ = ("_machine", "_queued_size", "_room", "_take", "_wire", "peer", "subprotocol")
+    __slots__ = ("_machine", "_room", "_take", "_wire", "peer", "subprotocol")
 
     def __init__(self, wire: Wire, machine: Machine, subprotocol: str | None, leftover: bytes = b"") -> None:
         self._wire = wire
         self._machine = machine
-        self._queued_size = 0
         self._room: int  # in the next batch, and who gets it, while there is a receive_each
         self._take: Callable[[list[Arrival]], int]
         self.subprotocol: str | None = subprotocol
@@ -97,37 +96,26 @@ class StreamTransport(Transport):
         return [Error(ConnectionLost("the peer ended the stream without a close frame"))]
 
     def send_nowait(self, message: Outgoing) -> None:
-        opcode, payload = message
-        if type(message) is SharedOutgoing:
-            self._machine.send_prepared(message)
-        else:
-            self._machine.send_message(opcode, payload)
-        self._queued_size += len(payload)
+        self._machine.send_message(message)
 
     def send_close_nowait(self, code: int | None, text: bytes) -> None:
         self._machine.send_close(code, text)
 
     @property
     def unsent_size(self) -> int:
-        waiting = self._wire.unsent_size + self._queued_size
-        return waiting or self._machine.has_output
+        return self._wire.unsent_size + self._machine.output_size
 
     def flush_nowait(self) -> bool:
         # The machine keeps what the wire cannot take yet: only there can a newer pong replace an older one.
         if self._wire.unsent_size and not self._wire.flush_nowait():
             return False
         output = self._machine.data_to_send()
-        self._queued_size = 0
         return not output or self._wire.send_nowait(output)
 
     async def flush_some(self) -> None:
         if not self._wire.unsent_size:
-            self._move_output()
+            self._wire.write_nowait(self._machine.data_to_send())
         await self._wire.flush_some()
-
-    def _move_output(self) -> None:
-        self._queued_size = 0
-        self._wire.write_nowait(self._machine.data_to_send())
 
     async def wait_closed(self) -> None:
         machine = self._machine

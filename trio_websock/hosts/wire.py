@@ -229,15 +229,17 @@ class SocketWire(Wire):
 
     def send_nowait(self, chunks: list[bytes]) -> bool:
         # The way of nearly all output: nothing waits, and the kernel takes it whole.
-        if not self._chunks and self._fd >= 0 and len(chunks[-1]) <= GATHER_SIZE:
-            data = b"".join(chunks)
+        if len(chunks) == 1 and not self._chunks and self._fd >= 0:
+            data = chunks[0]
             try:
                 sent = self._socket.send(data)
             except OSError:  # told to whoever tries again
                 sent = 0
             if sent == len(data):
                 return True
-            chunks = [data[sent:]]
+            self._chunks.append(memoryview(data)[sent:])
+            self.unsent_size = len(data) - sent
+            return self.flush_nowait()
         self.write_nowait(chunks)
         return self.flush_nowait()
 

@@ -5,8 +5,8 @@
 their limits; ``machine`` owns the state of one connection and is what a host drives. ``upgrade`` judges the HTTP
 request that comes before all that.
 
-What runs for every message, the mask (``masking``) and the scan of a buffer for whole messages (``scanning``), has a
-compiled twin; ``twins`` chooses. ``COMPILED`` tells which are in use.
+What runs for every message, the mask (``masking``), the scan of a buffer for whole messages (``scanning``) and the
+making of frames (``serializing``), has a compiled twin; ``twins`` chooses. ``COMPILED`` tells which are in use.
 """
 
 from .twins import COMPILED

@@ -1,4 +1,4 @@
-/* The compiled twins of masking.apply_mask and scanning.parse_messages.
+/* The compiled twins of masking.apply_mask, scanning.parse_messages and serializing.serialize_frames.
 
    What they do and why is written there; here it is only done again, with the same verdicts and the same errors.
    Limited API: one build serves CPython 3.11 and every later one. Nothing is kept between two calls. */
@@ -8,7 +8,8 @@
 #include <Python.h>
 #include <string.h>
 
-enum { WHOLE_TEXT = 0x81, WHOLE_BINARY = 0x82, MASK_BIT = 0x80, LENGTH_16 = 126, LONGEST = 0xFFFF };
+enum { FIN = 0x80, WHOLE_TEXT = 0x81, WHOLE_BINARY = 0x82, MASK_BIT = 0x80, LENGTH_16 = 126, LENGTH_64 = 127 };
+enum { LONGEST = 0xFFFF, CHUNK_SIZE = 64 * 1024 };
 
 /* Text is unmasked here before it is decoded, which makes its bytes an object only where they do not fit. */
 enum { SCRATCH_SIZE = 4096 };
@@ -149,19 +150,178 @@ parse_messages(PyObject *module, PyObject *const *args, Py_ssize_t count)
     return PyLong_FromSsize_t(position);
 }
 
+/* What one item of serialize_frames's list becomes: `head` octets made here, 0 for a frame that is there already, and
+   those of `payload`, which is borrowed. */
+struct frame {
+    int first;
+    Py_ssize_t head, size;
+    PyObject *payload;
+};
+
+static int
+read_frame(PyObject *item, int masked, struct frame *frame)
+{
+    long opcode;
+    if (PyBytes_Check(item)) {
+        frame->first = frame->head = 0;
+        frame->payload = item;
+        frame->size = PyBytes_Size(item);
+        return 1;
+    }
+    if (!PyTuple_Check(item) || PyTuple_Size(item) != 2 || !PyBytes_Check(PyTuple_GetItem(item, 1))) {
+        PyErr_SetString(PyExc_TypeError, "expected bytes, or a first octet and bytes");
+        return 0;
+    }
+    opcode = PyLong_AsLong(PyTuple_GetItem(item, 0));
+    if (opcode == -1 && PyErr_Occurred())
+        return 0;
+    frame->first = (int)(opcode & 0xFF) | FIN;
+    frame->payload = PyTuple_GetItem(item, 1);
+    frame->size = PyBytes_Size(frame->payload);
+    frame->head = 2 + (frame->size < LENGTH_16 ? 0 : frame->size <= 0xFFFF ? 2 : 8) + (masked ? 4 : 0);
+    return 1;
+}
+
+/* Write all but the payload. */
+static void
+write_head(unsigned char *target, const struct frame *frame, const unsigned char *key)
+{
+    unsigned long long length = (unsigned long long)frame->size;
+    int octets = length < LENGTH_16 ? 0 : length <= 0xFFFF ? 2 : 8, i;
+    target[0] = (unsigned char)frame->first;
+    target[1] = (unsigned char)(octets == 0 ? (int)length : octets == 2 ? LENGTH_16 : LENGTH_64);
+    if (key != NULL)
+        target[1] |= MASK_BIT;
+    for (i = 0; i < octets; i++)
+        target[2 + i] = (unsigned char)(length >> 8 * (octets - 1 - i));
+    if (key != NULL)
+        memcpy(target + 2 + octets, key, 4);
+}
+
+static unsigned char *
+write_frame(unsigned char *target, const struct frame *frame, const unsigned char *key)
+{
+    const unsigned char *payload = (const unsigned char *)PyBytes_AsString(frame->payload);
+    if (frame->head > 0)
+        write_head(target, frame, key);
+    if (frame->head > 0 && key != NULL)
+        mask(target + frame->head, payload, frame->size, key);
+    else
+        memcpy(target + frame->head, payload, frame->size);
+    return target + frame->head + frame->size;
+}
+
+/* Append a new reference to a list, or pass a failure on. */
+static int
+append(PyObject *list, PyObject *object)
+{
+    int appended = object != NULL && PyList_Append(list, object) == 0;
+    Py_XDECREF(object);
+    return appended;
+}
+
+/* One chunk of the frames from `start` to `end`, `size` octets in all. */
+static PyObject *
+join_frames(PyObject *frames, Py_ssize_t start, Py_ssize_t end, Py_ssize_t size, const unsigned char *keys)
+{
+    struct frame frame;
+    unsigned char *target;
+    PyObject *chunk = PyList_GetItem(frames, start);
+    if (end - start == 1 && PyBytes_Check(chunk))
+        return Py_NewRef(chunk);
+    chunk = PyBytes_FromStringAndSize(NULL, size);
+    if (chunk == NULL || size == 0)
+        return chunk;
+    target = (unsigned char *)PyBytes_AsString(chunk);
+    for (; start < end; start++) {
+        read_frame(PyList_GetItem(frames, start), keys != NULL, &frame); /* it has been read before */
+        target = write_frame(target, &frame, keys == NULL ? NULL : keys + 4 * start);
+    }
+    return chunk;
+}
+
+/* A frame that shares its chunk with no other: a payload that needs no mask is not copied. */
+static int
+append_large(PyObject *chunks, PyObject *frames, Py_ssize_t index, const struct frame *frame, const unsigned char *keys)
+{
+    unsigned char head[10];
+    if (frame->head > 0 && keys != NULL)
+        return append(chunks, join_frames(frames, index, index + 1, frame->head + frame->size, keys));
+    if (frame->head > 0) {
+        write_head(head, frame, NULL);
+        if (!append(chunks, PyBytes_FromStringAndSize((const char *)head, frame->head)))
+            return 0;
+    }
+    return PyList_Append(chunks, frame->payload) == 0;
+}
+
+static int
+append_chunks(PyObject *chunks, PyObject *frames, const unsigned char *keys)
+{
+    Py_ssize_t index, start = 0, size = 0, body, count = PyList_Size(frames);
+    struct frame frame;
+    for (index = 0; index < count; index++) {
+        if (!read_frame(PyList_GetItem(frames, index), keys != NULL, &frame))
+            return 0;
+        body = frame.size + (keys == NULL ? 0 : frame.head);
+        if (size + frame.head + frame.size > CHUNK_SIZE) {
+            if (start < index && !append(chunks, join_frames(frames, start, index, size, keys)))
+                return 0;
+            start = index;
+            size = 0;
+        }
+        if (body > CHUNK_SIZE) {
+            if (!append_large(chunks, frames, index, &frame, keys))
+                return 0;
+            start = index + 1;
+        } else
+            size += frame.head + frame.size;
+    }
+    return start == count || append(chunks, join_frames(frames, start, count, size, keys));
+}
+
+static PyObject *
+serialize_frames(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    const unsigned char *keys = NULL;
+    PyObject *chunks;
+    if (!check_count("serialize_frames", count, 2))
+        return NULL;
+    if (!PyList_Check(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "expected a list of frames");
+        return NULL;
+    }
+    if (args[1] != Py_None) {
+        if (!check_bytes(args[1]))
+            return NULL;
+        if (PyBytes_Size(args[1]) != 4 * PyList_Size(args[0]))
+            return PyErr_Format(PyExc_ValueError, "keys of %zd bytes came: expected %zd", PyBytes_Size(args[1]),
+                                4 * PyList_Size(args[0]));
+        keys = (const unsigned char *)PyBytes_AsString(args[1]);
+    }
+    chunks = PyList_New(0);
+    if (chunks != NULL && !append_chunks(chunks, args[0], keys)) {
+        Py_DECREF(chunks);
+        return NULL;
+    }
+    return chunks;
+}
+
 static PyMethodDef methods[] = {
     {"apply_mask", (PyCFunction)(void (*)(void))apply_mask, METH_FASTCALL,
      "apply_mask($module, data, key, /)\n--\n\nSee trio_websock.protocol.masking.apply_mask."},
     {"parse_messages", (PyCFunction)(void (*)(void))parse_messages, METH_FASTCALL,
      "parse_messages($module, buffer, position, masked, longest, errors, batch, most, /)\n--\n\n"
      "See trio_websock.protocol.scanning.parse_messages."},
+    {"serialize_frames", (PyCFunction)(void (*)(void))serialize_frames, METH_FASTCALL,
+     "serialize_frames($module, frames, keys, /)\n--\n\nSee trio_websock.protocol.serializing.serialize_frames."},
     {NULL, NULL, 0, NULL},
 };
 
 static int
 execute(PyObject *module)
 {
-    PyObject *names = Py_BuildValue("[ss]", "apply_mask", "parse_messages");
+    PyObject *names = Py_BuildValue("[sss]", "apply_mask", "parse_messages", "serialize_frames");
     int failed = names == NULL || PyModule_AddObjectRef(module, "__all__", names) < 0;
     Py_XDECREF(names);
     return failed ? -1 : 0;
@@ -172,7 +332,7 @@ static PyModuleDef_Slot slots[] = {{Py_mod_exec, execute}, {0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_compiled",
-    .m_doc = "The compiled twins of masking.apply_mask and scanning.parse_messages.",
+    .m_doc = "The compiled twins of masking.apply_mask, scanning.parse_messages and serializing.serialize_frames.",
     .m_methods = methods,
     .m_slots = slots,
 };

@@ -1,8 +1,12 @@
-from ..messages import Incoming
+from collections.abc import Sequence
 
-__all__ = ["apply_mask", "parse_messages"]
+from ..messages import Incoming
+from .serializing import Frame
+
+__all__ = ["apply_mask", "parse_messages", "serialize_frames"]
 
 def apply_mask(data: bytes, key: bytes, /) -> bytes: ...
 def parse_messages(
     buffer: bytes, position: int, masked: bool, longest: int, errors: str, batch: list[Incoming], most: int, /
 ) -> int: ...
+def serialize_frames(frames: Sequence[Frame], keys: bytes | None, /) -> list[bytes]: ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["new_masking_key"]
+__all__ = ["new_masking_keys"]
 
 KEY_SIZE = 4  # bytes, RFC 6455 §5.2
 _POOL_SIZE = 1024  # keys fetched at once
@@ -20,11 +20,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_pool.clear)
 
 
-def new_masking_key() -> bytes:
-    """A fresh key, from a strong source of entropy.
+def new_masking_keys(count: int) -> bytes:
+    """Fresh keys for ``count`` frames, one after the other, from a strong source of entropy.
 
     Source: RFC 6455 §5.3 and §10.3.
     """
+    return _new_key() if count == 1 else os.urandom(KEY_SIZE * count)
+
+
+def _new_key() -> bytes:
     try:
         return _pool.pop()  # in one step, so that two threads never get the same
     except IndexError:

@@ -30,31 +30,27 @@ from typing import TYPE_CHECKING, final
 
 from ..codes import Opcode
 from ..errors import InvalidPayload, RemoteError
-from ..messages import MAX_CONTROL_PAYLOAD, MAX_FRAMES, Incoming, Ping, Pong, SharedOutgoing
+from ..messages import MAX_FRAMES, Incoming, Outgoing, Ping, Pong, SharedOutgoing
 from .assembly import Assembler, Limits
 from .frames import (
-    FIN,
     FIRST_CONTROL,
     RSV1,
-    SMALL_HEADS,
     PeerClose,
     Role,
     parse_close,
     parse_head,
     serialize_close,
-    serialize_head,
 )
-from .keys import new_masking_key
+from .keys import new_masking_keys
 from .scanning import LONGEST
-from .twins import apply_mask, parse_messages
+from .twins import apply_mask, parse_messages, serialize_frames
 
 if TYPE_CHECKING:
     from .deflate import PerMessageDeflate
     from .frames import Head
+    from .serializing import Frame
 
 __all__ = ["Limits", "Machine", "PeerClose", "Role"]
-
-_WHOLE_DATA = frozenset((FIN | Opcode.TEXT, FIN | Opcode.BINARY))
 
 # A peer that pings without reading must not fill our memory: beyond this many waiting pongs only the newest ping
 # is answered, as RFC 6455 §5.5.3 allows. Well above what a peer that reads can have waiting.
@@ -63,9 +59,6 @@ _MAX_WAITING_PONGS = 64
 # A read of 64 KiB may inflate to 64 MiB of messages that are each within their limit: a batch ends once it holds this
 # many inflated bytes, so that whoever bounds what is read ahead can do so between two batches.
 _MAX_INFLATED = 256 * 1024
-
-# Up to here a payload is copied behind its head, which is cheaper than handing a second buffer to the system call.
-_JOINED_SIZE = 16 * 1024
 
 
 @final
@@ -130,7 +123,7 @@ class Machine:
         self._remaining: int | None = None
         self._key: bytes | None = None
         self._last = False
-        self._output: list[bytes] = []
+        self._output: list[Frame] = []
         self._waiting_pongs = 0
         self._last_pong = 0
 
@@ -282,41 +275,43 @@ class Machine:
 
     # Sending.
 
-    def send_message(self, opcode: Opcode, payload: bytes) -> None:
+    def send_message(self, message: Outgoing) -> None:
         """Queue one whole frame; compressed if that was negotiated and it carries data. Ignored after our close.
 
         Source: RFC 6455 §5.6, RFC 7692 §6.1.
         """
         if self.close_sent:
             return
-        first = FIN | opcode
-        if self._deflate is not None and first in _WHOLE_DATA:
-            first |= RSV1
-            payload = self._deflate.compress(payload)
-        size = len(payload)
-        if size <= MAX_CONTROL_PAYLOAD and first in SMALL_HEADS and self._expects_mask:
-            self._output.append(SMALL_HEADS[first][size] + payload)
+        if type(message) is SharedOutgoing:
+            self._send_shared(message)
+        elif self._deflate is not None:
+            self._output.append(self._compress(message))
         else:
-            self._queue_frame(first, payload)
+            self._output.append(message)
 
-    def send_prepared(self, message: SharedOutgoing) -> None:
-        """As :meth:`send_message`, to the byte, but with the frame of another machine that has sent the same.
+    def _compress(self, message: Outgoing) -> Frame:
+        opcode, payload = message
+        if self._deflate is None or opcode >= FIRST_CONTROL:
+            return opcode, payload
+        return opcode | RSV1, self._deflate.compress(payload)
+
+    def _send_shared(self, message: SharedOutgoing) -> None:
+        """Queue the frame of another machine that has sent the same, where there can be one.
 
         Source: RFC 6455 §5.3 and RFC 7692 §7.1.1 tell where no other can have sent the same.
         """
-        opcode, payload = message
         key: tuple[int, ...] | None = ()  # uncompressed
-        if self._deflate is not None and opcode < FIRST_CONTROL:
+        if self._deflate is not None and message[0] < FIRST_CONTROL:
             key = self._deflate.sharing_key
-        if key is None or not self._expects_mask or self.close_sent:
-            self.send_message(opcode, payload)
-        elif (frame := message.frames.get(key)) is not None:
-            self._output += frame
-        else:
-            start = len(self._output)
-            self.send_message(opcode, payload)
+        if key is None or not self._expects_mask:
+            self._output.append(self._compress(message))
+            return
+        frame = message.frames.get(key)
+        if frame is None:
+            frame = tuple(serialize_frames([self._compress(message)], None))
             if len(message.frames) < MAX_FRAMES:
-                message.frames[key] = tuple(self._output[start:])
+                message.frames[key] = frame
+        self._output += frame
 
     def send_close(self, code: int | None, text: bytes = b"") -> None:
         """Queue our close frame, once; nothing is sent after it.
@@ -328,32 +323,24 @@ class Machine:
         Source: RFC 6455 §5.5.1.
         """
         if not self.close_sent:
-            self._queue_frame(FIN | Opcode.CLOSE, serialize_close(code, text))
+            self._output.append((Opcode.CLOSE, serialize_close(code, text)))
             self.close_sent = True
 
     @property
-    def has_output(self) -> bool:
-        """Whether :meth:`data_to_send` would return anything."""
-        return bool(self._output)
+    def output_size(self) -> int:
+        """Bytes that :meth:`data_to_send` would return, without the heads of frames; zero only if there are none."""
+        if not self._output:  # most of the time
+            return 0
+        return sum(2 + len(frame if isinstance(frame, bytes) else frame[1]) for frame in self._output)
 
     def data_to_send(self) -> list[bytes]:
         """Take everything that is queued, to be written in order and whole."""
         output = self._output
+        if not output:
+            return []
         self._output = []
         self._waiting_pongs = 0
-        return output
-
-    def _queue_frame(self, first: int, payload: bytes) -> None:
-        size = len(payload)
-        if not self._expects_mask:
-            key = new_masking_key()
-            head, payload = serialize_head(first, size, key), apply_mask(payload, key)
-        else:
-            head = serialize_head(first, size)
-        if size <= _JOINED_SIZE:
-            self._output.append(head + payload)
-        else:
-            self._output += (head, payload)
+        return serialize_frames(output, None if self._expects_mask else new_masking_keys(len(output)))
 
     def _queue_pong(self, payload: bytes) -> None:
         if self._waiting_pongs == _MAX_WAITING_PONGS:
@@ -361,4 +348,4 @@ class Machine:
         else:
             self._waiting_pongs += 1
         self._last_pong = len(self._output)
-        self._queue_frame(FIN | Opcode.PONG, payload)
+        self._output.append((Opcode.PONG, payload))
