@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from functools import partial
 
 import trio
 
@@ -26,9 +25,9 @@ from trio_websock import (
     Server,
     Upgrade,
     current_connection,
-    serve,
     upgrade,
 )  # fmt: skip
+from trio_websock.server.running import run_announced
 
 counts: Counter[str] = Counter()
 servers: list[Server] = []
@@ -96,15 +95,11 @@ def app(request: Request) -> Response | Upgrade:
     raise LookupError(request.path)
 
 
-async def main() -> None:
-    async with trio.open_nursery() as nursery:
-        servers.append(await nursery.start(partial(serve, app, port=0, close_timeout=1)))
-        print(servers[0].port, flush=True)
+def announce(server: Server) -> None:
+    servers.append(server)
+    print(server.port, flush=True)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR, format="%(name)s %(message)s")
-    try:
-        trio.run(main)
-    except* KeyboardInterrupt:
-        pass
+    run_announced(app, announce, {"port": 0, "close_timeout": 1})

@@ -10,7 +10,6 @@ import json
 import logging
 import sys
 from collections import Counter
-from functools import partial
 
 import trio
 
@@ -26,9 +25,9 @@ from trio_websock import (
     Server,
     Upgrade,
     current_connection,
-    serve,
     upgrade,
 )
+from trio_websock.server.running import run_announced
 
 counts: Counter[str] = Counter()
 endings: Counter[str] = Counter()
@@ -110,15 +109,11 @@ def snapshot() -> dict[str, object]:
     }
 
 
-async def main(options: str) -> None:
-    async with trio.open_nursery() as nursery:
-        servers.append(await nursery.start(partial(serve, app, port=0, **json.loads(options))))
-        print(servers[0].port, flush=True)
+def announce(server: Server) -> None:
+    servers.append(server)
+    print(server.port, flush=True)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR, format="%(name)s %(message)s")
-    try:
-        trio.run(main, sys.argv[1])
-    except* KeyboardInterrupt:
-        pass
+    run_announced(app, announce, {"port": 0, **json.loads(sys.argv[1])})

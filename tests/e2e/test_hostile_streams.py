@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import signal
 import struct
 import subprocess
@@ -211,34 +210,21 @@ def open_healthy(server: ServerProcess) -> AbstractAsyncContextManager[WebSocket
 
 @asynccontextmanager
 async def open_inspector(server: ServerProcess) -> AsyncIterator[Inspector]:
-    async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
-        yield Inspector(stream, server)
+    async with await ScriptedPeer.connect(server.port) as peer:
+        yield Inspector(peer, server)
 
 
 class Inspector:
     """A plain HTTP connection that asks until the answer is as expected; each question gives the server a turn."""
 
-    def __init__(self, stream: trio.SocketStream, server: ServerProcess) -> None:
-        self.stream = stream
+    def __init__(self, peer: ScriptedPeer, server: ServerProcess) -> None:
+        self.peer = peer
         self.server = server
-        self.buffer = b""
 
     async def snapshot(self) -> dict[str, int]:
-        await self.stream.send_all(b"GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        head = await self._receive_until(lambda data: data.find(b"\r\n\r\n") + 4 if b"\r\n\r\n" in data else 0)
-        found = re.search(rb"(?i)content-length: (\d+)", head)
-        assert found, head
-        size = int(found[1])
-        found_counts: dict[str, int] = json.loads(await self._receive_until(lambda data: len(data) >= size and size))
+        await self.peer.send(b"GET /snapshot HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        found_counts: dict[str, int] = json.loads((await self.peer.receive_answer()).body)
         return found_counts
-
-    async def _receive_until(self, end: Callable[[bytes], int]) -> bytes:
-        while not (size := end(self.buffer)):
-            data = await self.stream.receive_some()
-            assert data, "the server closed the inspector's connection"
-            self.buffer += data
-        taken, self.buffer = self.buffer[:size], self.buffer[size:]
-        return taken
 
     async def wait_idle(self) -> dict[str, int]:
         """Ask until no connection is open any more."""
