@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import types
 from typing import Any
 
@@ -10,6 +11,8 @@ import trio
 
 from trio_websock import Handler, Ok, Options, Request, Response, Upgrade, UpgradeRefused, upgrade
 from trio_websock.application import FunctionSite, HandlerSite, Site, Wish, bind_application
+
+stray = importlib.import_module("stray")
 
 REQUEST = Request("GET", "/a")
 
@@ -128,27 +131,16 @@ async def test_an_incomplete_handler_is_a_fault() -> None:
     assert await Faults(lambda request: upgrade(object())).ask() == FAILED
 
 
-async def stray_cancelled() -> trio.Cancelled:
-    """What a scope of the application's own has caught, let go outside of it."""
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as exc:
-            stray = exc
-    return stray
-
-
 async def test_a_cancelled_that_the_application_lets_escape_is_a_fault() -> None:
     async def app(request: Request) -> Response:
-        raise await stray_cancelled()
+        raise await stray.stray_cancelled()
 
     assert await Faults(app).ask() == FAILED
 
 
 async def test_a_stray_cancelled_beside_another_fault_goes_no_further() -> None:
     async def app(request: Request) -> Response:
-        raise BaseExceptionGroup("in a nursery", [await stray_cancelled(), ValueError("no")])
+        raise BaseExceptionGroup("in a nursery", [await stray.stray_cancelled(), ValueError("no")])
 
     assert await Faults(app).ask() == FAILED
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
 
 import pytest
@@ -28,6 +29,8 @@ from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.nursery import run_connection
 from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing.connection import open_test_connection
+
+stray = importlib.import_module("stray")
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -77,21 +80,10 @@ async def start(nursery):
     nursery.cancel_scope.cancel()
 
 
-async def raise_stray_cancelled():
-    """What a scope of the application's own has caught, let go outside of it."""
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as exc:
-            stray = exc
-    raise stray
-
-
 async def test_stray_cancelled_in_terminate_goes_no_further(autojump_clock, caplog):
     class Leaking(Quiet):
         async def terminate(self, reason, state):
-            await raise_stray_cancelled()
+            raise await stray.stray_cancelled()
 
     async with open_test_connection(Leaking) as peer:
         await peer.close()
@@ -152,7 +144,7 @@ async def test_transport_that_fails_at_the_end_does_not_cost_the_terminate(autoj
 async def test_one_clients_stray_cancelled_does_not_end_the_others(start, caplog):
     async def application(request):
         if request.path == "/stray":
-            await raise_stray_cancelled()
+            raise await stray.stray_cancelled()
         return upgrade(Quiet(), None)
 
     server = await start(application)

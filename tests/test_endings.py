@@ -8,9 +8,7 @@ from __future__ import annotations
 import gc
 import importlib
 import logging
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import trio
@@ -29,8 +27,6 @@ from trio_websock import (
     WriteTimeout,
 )
 from trio_websock.testing import ScriptedPeer
-
-sys.path.append(str(Path(__file__).parent))  # tests are no package
 
 lives = importlib.import_module("lives")
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import trio
 
 from trio_websock.faults import split_fault
+
+stray = importlib.import_module("stray")
 
 
 async def test_an_exception_is_the_applications_own() -> None:
@@ -25,23 +29,13 @@ async def test_a_group_is_parted() -> None:
     assert [type(exc) for exc in (*fault.exceptions, *rest.exceptions)] == [ValueError, KeyboardInterrupt]
 
 
-async def cancelled() -> trio.Cancelled:
-    with trio.CancelScope() as scope:
-        scope.cancel()
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as exc:
-            escaped = exc
-    return escaped
-
-
 async def test_a_cancellation_that_nobody_asked_for_is_a_fault() -> None:
-    exc = await cancelled()
+    exc = await stray.stray_cancelled()
     assert split_fault(exc) == (exc, None)
 
 
 async def test_a_cancellation_of_ours_goes_on() -> None:
-    exc = await cancelled()
+    exc = await stray.stray_cancelled()
     with trio.CancelScope() as scope:
         scope.cancel()
         assert split_fault(exc) == (None, exc)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from pathlib import Path
 
 import pytest
 import trio
@@ -21,8 +19,6 @@ from trio_websock import (
     WriteTimeout,
 )
 from trio_websock.testing.connection import open_test_connection
-
-sys.path.append(str(Path(__file__).parent))  # tests are no package
 
 slow = importlib.import_module("slow")
 Slow, KEY, wired = slow.Slow, slow.KEY, slow.wired

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import zlib
-from pathlib import Path
 
 import trio
 from trio.testing import wait_all_tasks_blocked
@@ -13,8 +11,6 @@ from trio.testing import wait_all_tasks_blocked
 from trio_websock.protocol.deflate import DeflateParameters, PerMessageDeflate
 from trio_websock.protocol.machine import Role
 from trio_websock.testing.connection import open_test_connection
-
-sys.path.append(str(Path(__file__).parent))  # tests are no package
 
 slow = importlib.import_module("slow")
 Slow, KEY, wired = slow.Slow, slow.KEY, slow.wired

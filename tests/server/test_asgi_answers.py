@@ -13,6 +13,7 @@ import trio.testing
 from trio_websock import Server, serve_stream
 
 applications = importlib.import_module("applications")
+stray = importlib.import_module("stray")
 visitors = importlib.import_module("visitors")
 
 Start = Callable[..., Awaitable[Server]]
@@ -203,13 +204,7 @@ async def send_nonsense(scope: Any, receive: Receive, send: Send) -> None:
 
 
 async def let_a_cancellation_escape(scope: Any, receive: Receive, send: Send) -> None:
-    with trio.CancelScope() as inner:
-        inner.cancel()
-        try:
-            await trio.sleep_forever()
-        except trio.Cancelled as exc:
-            escaped = exc
-    raise escaped
+    raise await stray.stray_cancelled()
 
 
 FAULTY = [
