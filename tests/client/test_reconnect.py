@@ -169,6 +169,15 @@ def test_retry_after_is_seconds_or_a_moment(value, seconds):
     assert read_retry_after(answer(503, Retry_After=value), NOON) == seconds
 
 
+def test_a_proxy_that_says_when_is_not_asked_before_either():
+    cause = ProxyFailed("http://proxy", "it is busy", answer(503, Retry_After="77"))
+    assert steady().delay_after(cause, 1) == 82
+
+
+def test_a_proxy_that_is_not_there_says_nothing_of_when():
+    assert steady(initial_delay=5).delay_after(ProxyFailed("http://proxy", "Connection refused"), 1) == 5
+
+
 def test_without_retry_after_nothing_is_asked_for():
     assert read_retry_after(answer(503), NOON) == 0
 

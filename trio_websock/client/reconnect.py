@@ -180,7 +180,7 @@ class Reconnect:
             return self._left_to_chance(self.restart_delay)
         if isinstance(cause, Remote) and cause.code == CloseCode.TRY_AGAIN_LATER:
             return self.busy_delay + max(backoff, self._left_to_chance(self.busy_delay))
-        if isinstance(cause, UpgradeRejected):
+        if isinstance(cause, (UpgradeRejected, ProxyFailed)) and cause.response is not None:
             return read_retry_after(cause.response, datetime.now(UTC)) + backoff
         return backoff
 
