@@ -20,6 +20,7 @@ from trio_websock.options import (
     Deflate,
     Options,
     ServerOptions,
+    check_defaults,
 )
 
 SECONDS = "a positive number of seconds (math.inf for no limit)"
@@ -388,3 +389,9 @@ class DecidesLater:
 def test_a_coroutine_function_as_origins_would_let_everybody_in(origins: Any) -> None:
     words = f"origins must be a plain function, which decides without waiting, not {describe(origins)}"
     assert str(refusal_of(Options, "origins", origins)) == words
+
+
+def test_an_option_that_a_host_has_nothing_for_must_be_at_its_default() -> None:
+    check_defaults(Options(timeout=5), ["compress"], "no codec here")
+    with pytest.raises(OptionError, match="compress must be its default: no codec here, not True"):
+        check_defaults(Options(compress=True), ["timeout", "compress"], "no codec here")

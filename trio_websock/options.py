@@ -36,6 +36,7 @@ __all__ = [
     "ServerKeywords",
     "ServerOptions",
     "StreamKeywords",
+    "check_defaults",
     "check_names",
     "split_keywords",
 ]
@@ -295,6 +296,24 @@ def check_names(keywords: Iterable[str], known: frozenset[str]) -> None:
             raise TypeError(f"{name} is not an option here: {_BEAM_NAMES[name]}")
         if name not in known:
             raise TypeError(f"{name!r} is not an option; the options are: {', '.join(sorted(known))}")
+
+
+def check_defaults(options: Options, names: Iterable[str], why: str) -> None:
+    """Refuse options that a host has nothing for.
+
+    Args:
+        options: of a connection.
+        names: of those that must be at their defaults.
+        why: that is, in the words of the error.
+
+    Raises:
+        OptionError: one of them is not.
+    """
+    defaults = Options()
+    for name in names:
+        value = getattr(options, name)
+        if value != getattr(defaults, name):
+            raise OptionError(name, value, f"its default: {why}")
 
 
 def _is_seconds(value: object) -> bool:

@@ -14,9 +14,9 @@ import trio
 
 from ..application import Wish, bind_application
 from ..connection import Connection
-from ..errors import ConnectionLost, OptionError, StateError, UpgradeRefused
+from ..errors import ConnectionLost, StateError, UpgradeRefused
 from ..nursery import run_connection
-from ..options import Options
+from ..options import Options, check_defaults
 from ..protocol.upgrade import check_origin, check_upgrade_request
 from ..request import Request
 from ..response import Response, refusal
@@ -42,10 +42,7 @@ def checked_options(options: Options) -> Options:
     Raises:
         OptionError: an option that ASGI has nothing for is not at its default.
     """
-    for name in _NOT_TO_BE_HAD:
-        value = getattr(options, name)
-        if value != getattr(Options(), name):
-            raise OptionError(name, value, "its default: ASGI has nothing for it, it is the server's to set")
+    check_defaults(options, _NOT_TO_BE_HAD, "ASGI has nothing for it, it is the server's to set")
     return options
 
 

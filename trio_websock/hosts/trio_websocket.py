@@ -22,10 +22,10 @@ from ..behaviour.handler import bind_handler
 from ..behaviour.reasons import Error, Reason, Remote
 from ..codes import Opcode
 from ..connection import Connection
-from ..errors import ConnectionLost, MessageTooBig, OptionError, UpgradeRefused
+from ..errors import ConnectionLost, MessageTooBig, UpgradeRefused
 from ..messages import Outgoing, Pong
 from ..nursery import run_connection
-from ..options import ConnectionKeywords, Options
+from ..options import ConnectionKeywords, Options, check_defaults
 from ..parking import Parking
 from ..protocol.upgrade import check_origin
 from ..request import HeaderInput, Headers, Request
@@ -40,6 +40,8 @@ logger: logging.Logger = logging.getLogger("trio_websock.hosts")
 READ_SIZE = 64 * 1024  # bytes taken from the library while nobody has asked for them yet
 
 _TOO_BIG = "Exceeded maximum message size"  # how the library's own 1009 begins, which the peer has not sent
+
+_NOT_TO_BE_HAD = ("compress", "max_frame_size", "max_empty_fragments", "validate_utf8")
 
 _Close: TypeAlias = tuple[int | None, bytes]
 
@@ -88,7 +90,8 @@ async def upgrade_request(
     Source: WebSockAdapter ``upgrade/4``.
     """
     bound = bind_handler(handler)
-    checked = _checked_options(options)
+    checked = Options().merged(options)
+    check_defaults(checked, _NOT_TO_BE_HAD, "trio-websocket has nothing for it")
     extra = encoded_fields(Headers(headers).pairs(), SWITCH_FIELDS)
     ours = request_from(request)
     try:
@@ -138,15 +141,6 @@ def _endpoint_of(request: trio_websocket.WebSocketRequest) -> Any:
     except OSError:  # it has left; the first read will say so
         return None
     return None if isinstance(endpoint, str) else endpoint
-
-
-def _checked_options(keywords: ConnectionKeywords) -> Options:
-    options = Options().merged(keywords)
-    for name in ("compress", "max_frame_size", "max_empty_fragments", "validate_utf8"):
-        value = getattr(options, name)
-        if value != getattr(Options(), name):
-            raise OptionError(name, value, "its default: trio-websocket has nothing for it")
-    return options
 
 
 async def _refuse(request: trio_websocket.WebSocketRequest, refusal: UpgradeRefused) -> None:
