@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from .errors import OptionError
+from .headers import FIELD_NAME
 
 if TYPE_CHECKING:
     import socket
@@ -351,16 +352,13 @@ def _check_host(host: str | Sequence[str] | None) -> None:
         raise OptionError("host", host, "a name or address, a list of them, or None")
 
 
-_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-
-
 def _checked_subprotocols(names: Sequence[str]) -> tuple[str, ...]:
     if isinstance(names, (str, bytes)) or not isinstance(names, Iterable):
         raise OptionError("subprotocols", names, "a list of names")
     checked = tuple(names)
     for name in checked:
-        # RFC 6455 §4.1: a subprotocol is an HTTP token.
-        if not isinstance(name, str) or not name or not _TOKEN.issuperset(name):
+        # RFC 6455 §4.1: a subprotocol is an HTTP token, as the name of a header is.
+        if not isinstance(name, str) or not FIELD_NAME.fullmatch(name):
             raise OptionError("subprotocols", name, "names made of HTTP token characters")
     return checked
 
