@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -30,9 +30,6 @@ sys.path.append(str(Path(__file__).parent))  # tests are no package
 turning = importlib.import_module("turning")
 
 SERVER_NAMES = {"origins", "grace", "handshake_timeout", "max_connections"}
-
-# The bytes of a masking key go no further than to the stream between, so that they keep nothing alive.
-MISFITS = {"idle timeout: a single byte now and then keeps a connection alive"}
 
 
 class Running:
@@ -77,37 +74,58 @@ class Clients:
         self.scope.cancel()
 
 
-@dataclass(frozen=True)
-class ClientHost:
-    """Handlers on the client's end, in virtual time."""
+COMMON = frozenset(
+    {
+        Capability.FRAMING,
+        Capability.COMPRESSION,
+        Capability.SHUTDOWN,
+        Capability.PIPELINING,
+        Capability.READ_AHEAD,
+        Capability.CONTROL,
+        Capability.CLOSING,
+        Capability.HALF_CLOSE,
+    }
+)
 
-    name: str = "connect"
-    capabilities: frozenset[Capability] = frozenset(
-        {
-            Capability.FRAMING,
-            Capability.COMPRESSION,
-            Capability.SHUTDOWN,
-            Capability.PIPELINING,
-            Capability.READ_AHEAD,
-            Capability.CONTROL,
-            Capability.CLOSING,
-            Capability.HALF_CLOSE,
-            Capability.VIRTUAL_TIME,
-        }
-    )
+
+@dataclass(frozen=True)
+class MemoryHost:
+    """Handlers on the client's end of a stream in memory, in virtual time."""
+
+    name: str = "connect in memory"
+    capabilities: frozenset[Capability] = COMMON | {Capability.VIRTUAL_TIME}
     pace: float = 1.0
 
     def make_clock(self) -> trio.testing.MockClock:
         return trio.testing.MockClock(autojump_threshold=0)
 
-    @asynccontextmanager
-    async def open_server(self, app: object, **options: Any) -> AsyncIterator[Clients]:
-        check(app, options)
-        clients = Clients(MemoryListener(), options["grace"])
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(accept, clients, partial(run_client, clients=clients, app=app, given=options))
-            yield clients
-            clients.cancel()
+    def open_server(self, app: object, **options: Any) -> AbstractAsyncContextManager[Clients]:
+        return open_clients(app, turning.over_stream, options)
+
+
+@dataclass(frozen=True)
+class TcpHost:
+    """The same over real sockets: time is real, so what takes time is scripted in hundredths."""
+
+    name: str = "connect over TCP"
+    capabilities: frozenset[Capability] = COMMON | {Capability.RESET}
+    pace: float = 0.02
+
+    def make_clock(self) -> None:
+        return None
+
+    def open_server(self, app: object, **options: Any) -> AbstractAsyncContextManager[Clients]:
+        return open_clients(app, turning.over_tcp, options)
+
+
+@asynccontextmanager
+async def open_clients(app: object, reach: Any, options: dict[str, Any]) -> AsyncIterator[Clients]:
+    check(app, options)
+    clients = Clients(MemoryListener(), options["grace"])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(accept, clients, partial(run_client, clients=clients, reach=reach, app=app, given=options))
+        yield clients
+        clients.cancel()
 
 
 def check(app: object, options: dict[str, Any]) -> None:
@@ -138,7 +156,7 @@ async def accept(clients: Clients, run: Any) -> None:
     clients.finished.set()
 
 
-async def run_client(stream: MemoryStream, clients: Clients, app: Any, given: dict[str, Any]) -> None:
+async def run_client(stream: MemoryStream, clients: Clients, reach: Any, app: Any, given: dict[str, Any]) -> None:
     data = b""
     while b"\r\n\r\n" not in data:
         received = await stream.receive_some()
@@ -153,16 +171,24 @@ async def run_client(stream: MemoryStream, clients: Clients, app: Any, given: di
     wish = upgrade(app, request) if is_handler(app) else app(request)
     options = client_options({**given, **wish.keywords})
     options["subprotocols"] = request.subprotocols
-    between = turning.TurningStream(stream, turning.Turning(request, leftover))
     clients.begun.append(running := Running())
-    url = f"ws://localhost{target}"
-    await connect(url, wish.handler, wish.args, stream=between, task_status=running, **options)
+    async with reach(stream, turning.Turning(request, leftover)) as (url, how):
+        await connect(url + target, wish.handler, wish.args, task_status=running, **how, **options)
 
 
-@pytest.mark.parametrize("check", [check for check in ALL_CHECKS if str(check) not in MISFITS], ids=str)
-def test_client_holds(check: Check) -> None:
-    host: Host = ClientHost()
+HOSTS: list[Host] = [MemoryHost(), TcpHost()]
+
+
+@pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
+@pytest.mark.parametrize("check", ALL_CHECKS, ids=str)
+def test_client_holds(host: Host, check: Check) -> None:
     missing = missing_capabilities(host, check)
     if missing:
-        pytest.skip(f"a client lacks {', '.join(sorted(capability.name for capability in missing))}")
+        pytest.skip(f"{host.name} lacks {', '.join(sorted(capability.name for capability in missing))}")
     run_check(host, check)
+
+
+def test_a_client_is_asked_whatever_is_not_a_server_s_alone() -> None:
+    servers = {Capability.HTTP, Capability.ADMISSION, Capability.OFFERS, Capability.DRAINING}
+    asked = {check for host in HOSTS for check in ALL_CHECKS if not missing_capabilities(host, check)}
+    assert asked >= {check for check in ALL_CHECKS if not check.needs & servers}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from trio_websock import ClientOptions, HandshakeError, HandshakeResponse, Headers, Options, UpgradeRejected
+from trio_websock import ClientOptions, Deflate, HandshakeError, HandshakeResponse, Headers, Options, UpgradeRejected
 from trio_websock.client.address import parse_url
 from trio_websock.client.handshake import authorize, check_response, new_request, serialize_request
 from trio_websock.protocol.upgrade import accept_key, check_upgrade_request
+from trio_websock.testing.checks.compression import BAD_OFFERS
 
 EXTENSION = "permessage-deflate; server_max_window_bits"
 ADDRESS = parse_url("ws://h:8000/chat?x")
@@ -116,6 +119,25 @@ def test_parameters_that_do_not_answer_the_offer_are_refused():
     bad = answer(request, Sec_WebSocket_Extensions=f"{EXTENSION}=15")
     with pytest.raises(HandshakeError, match="server_max_window_bits"):
         check_response(request, bad, Options(compress=True))
+
+
+ANY_WINDOW = Deflate(server_max_window_bits=15, client_max_window_bits=15)
+
+
+@pytest.mark.parametrize("parameters", BAD_OFFERS.values(), ids=BAD_OFFERS)
+def test_what_spoils_an_offer_spoils_an_answer(parameters):
+    turned = re.sub("server|client", lambda side: {"server": "client", "client": "server"}[side[0]], parameters)
+    request = ask(compress=ANY_WINDOW)
+    bad = answer(request, Sec_WebSocket_Extensions=f"permessage-deflate; {turned}")
+    with pytest.raises(HandshakeError, match="RFC 7692"):
+        check_response(request, bad, Options(compress=ANY_WINDOW))
+
+
+@pytest.mark.parametrize("parameters", ["", "; server_max_window_bits=8", "; client_no_context_takeover"])
+def test_an_answer_may_say_what_was_not_asked_for(parameters):
+    request = ask(compress=ANY_WINDOW)
+    good = answer(request, Sec_WebSocket_Extensions=f"permessage-deflate{parameters}")
+    assert check_response(request, good, Options(compress=ANY_WINDOW)).deflate is not None
 
 
 def test_a_subprotocol_may_be_required():

@@ -8,6 +8,11 @@ answer to a key.
 from __future__ import annotations
 
 import re
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import trio
 
@@ -183,3 +188,85 @@ class TurningStream(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+@asynccontextmanager
+async def over_stream(peer: MemoryStream, turning: Turning) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """Where our client connects, and with which options: over a stream that it is given."""
+    yield "ws://localhost", {"stream": TurningStream(peer, turning)}
+
+
+@asynccontextmanager
+async def over_tcp(peer: MemoryStream, turning: Turning) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """The same over a real socket; at the end what our client has said reaches the scripted one."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    carrying = Carrying(peer, turning)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(carrying.run, listener)
+        yield f"ws://127.0.0.1:{listener.socket.getsockname()[1]}", {}
+        await carrying.said.wait()
+        nursery.cancel_scope.cancel()
+
+
+class Carrying:
+    """Carries bytes between the stream of the scripted client and the socket of ours, ends and resets included."""
+
+    def __init__(self, peer: MemoryStream, turning: Turning) -> None:
+        self._peer = peer
+        self._turning = turning
+        self.said = trio.Event()
+
+    async def run(self, listener: trio.SocketListener) -> None:
+        async with listener:
+            client = await listener.accept()
+        async with client, trio.open_nursery() as nursery:
+            try:
+                await self._carry_out(client, nursery)
+            except trio.ClosedResourceError:
+                pass  # we have reset it
+            self.said.set()
+
+    async def _carry_out(self, client: trio.SocketStream, nursery: trio.Nursery) -> None:
+        try:
+            while data := await client.receive_some():
+                to_peer, to_client = self._turning.feed_client(data)
+                if to_client:
+                    await client.send_all(to_client)
+                    nursery.start_soon(self._carry_in, client)
+                if not await self._say(to_peer):
+                    reset(client)
+                    return
+            await self._peer.send_eof()
+        except trio.BrokenResourceError:
+            self._peer.reset()
+
+    async def _say(self, data: bytes) -> bool:
+        try:
+            if data:
+                await self._peer.send_all(data)
+        except trio.BrokenResourceError:
+            return False
+        return True
+
+    async def _carry_in(self, client: trio.SocketStream) -> None:
+        try:
+            while data := await self._peer.receive_some():
+                await self._tell(client, self._turning.feed_peer(data))
+            await client.send_eof()
+        except trio.ClosedResourceError:
+            pass  # we have reset it
+        except trio.BrokenResourceError:
+            reset(client)
+
+    @staticmethod
+    async def _tell(client: trio.SocketStream, data: bytes) -> None:
+        try:
+            await client.send_all(data)
+        except trio.BrokenResourceError:
+            pass  # it is gone, which is seen where its own bytes come from
+
+
+def reset(stream: trio.SocketStream) -> None:
+    """Close it as a peer does that has crashed."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.socket.close()
