@@ -341,6 +341,32 @@ async def test_shutdown_takes_no_longer_than_its_grace(nursery, start_server, au
     assert trio.current_time() - start == pytest.approx(3)
 
 
+async def test_a_shield_holds_a_shutdown_but_the_server_no_longer_than_the_shortest_grace(
+    nursery, start_server, autojump_clock, caplog
+):
+    class Shielded(Listener):
+        async def handle_info(self, info, noted):
+            with trio.CancelScope(shield=True):
+                await done.wait()
+
+    async def until_dropped(server):
+        await server.open()
+        assert await server.stream.receive_some() == b""
+        dropped.append(trio.current_time())
+
+    done, dropped = trio.Event(), []
+    client = await Running().start(nursery, Shielded, [], stream=start_server(until_dropped))
+    client.mailbox.send_nowait("x")
+    await trio.testing.wait_all_tasks_blocked()
+    start = trio.current_time()
+    nursery.start_soon(client.shutdown)
+    nursery.start_soon(partial(client.shutdown, grace=3))
+    await trio.sleep(100)
+    assert [moment - start for moment in dropped] == [pytest.approx(3, abs=0.1)]
+    assert "Shielded shields itself" in caplog.text
+    done.set()
+
+
 async def test_a_negative_grace_is_refused(nursery, start_server):
     client = await Running().start(nursery, Listener, [], stream=start_server(never))
     with pytest.raises(OptionError, match="grace"):

@@ -143,3 +143,11 @@ async def test_an_option_of_a_decision_is_checked(start_servers, autojump_clock)
     reconnect = Reconnect(decide=lambda outage: Again(options={"timeout": 0}))
     with pytest.raises(OptionError, match="timeout"):
         await connect(URL, Counter, 0, stream=start_servers(say(0, 1001)), reconnect=reconnect)
+
+
+async def test_a_place_that_is_none_is_refused_before_anything_is_waited_for(start_servers, autojump_clock):
+    reconnect = Reconnect(decide=lambda outage: Again(1000, url="ftp://example.com"))
+    start = trio.current_time()
+    with pytest.raises(OptionError, match="url"):
+        await connect(URL, Counter, 0, stream=start_servers(say(0, 1001)), reconnect=reconnect)
+    assert trio.current_time() - start < 1000

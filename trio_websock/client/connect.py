@@ -259,6 +259,7 @@ class Client:
         if again.args is not SAME:
             self._args = again.args
         if again.url is not None:
+            parse_url(again.url)  # now, and not after the delay
             self._url = again.url
         if again.options:
             self._keywords.update(again.options)
