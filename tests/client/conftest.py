@@ -1,11 +1,13 @@
-"""What the tests of the client share: a server's end of a stream in memory that does exactly what it is told."""
+"""What the tests of the client share: the other end of a stream in memory, which does as it is told, and TLS."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
+import trustme
 
 from trio_websock.protocol.upgrade import accept_key
 from trio_websock.testing.memory_listener import MemoryStream, open_memory_streams
@@ -107,3 +109,24 @@ def start_servers(start_server: StartServer) -> Callable[..., Callable[[], Await
         return open_stream
 
     return start
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    """A client's context, to which the authority is as good as the system's."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
+@pytest.fixture
+def certified_localhost(authority: trustme.CA) -> ssl.SSLContext:
+    """A server's context, with a certificate for that name alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    return context

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ssl
 from functools import partial
 
 import pytest
 import trio
-import trustme
 
 from trio_websock import (
     ConnectFailed,
@@ -119,23 +117,9 @@ async def test_a_message_over_the_limit_closes_with_1009(url):
 # TLS
 
 
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
 @pytest.fixture
-async def tls_port(nursery, authority):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return (await nursery.start(partial(serve, app, port=0, ssl_context=context))).port
-
-
-@pytest.fixture
-def trusting(authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
+async def tls_port(nursery, certified_localhost):
+    return (await nursery.start(partial(serve, app, port=0, ssl_context=certified_localhost))).port
 
 
 async def test_tls_with_a_name_that_is_certified(tls_port, trusting):

@@ -6,14 +6,12 @@ What they are and what they do is in ``foreign.py``.
 from __future__ import annotations
 
 import importlib
-import ssl
 import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
-import trustme
 
 from trio_websock import NORMAL, ConnectionClosed, Handler, Normal, Push, Reconnect, Stop, connect, open_websocket
 
@@ -41,18 +39,6 @@ async def url(request, nursery, server):
         with foreign.run_in_thread(foreign.ON_ASYNCIO[request.param], server) as port:
             yield server.url(port)
     nursery.cancel_scope.cancel()
-
-
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusting(authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
 
 
 @pytest.fixture

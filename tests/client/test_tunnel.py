@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -13,7 +12,6 @@ from functools import partial
 
 import pytest
 import trio
-import trustme
 
 from trio_websock import (
     NORMAL,
@@ -46,32 +44,14 @@ def app(request):
     return upgrade(Echo, request)
 
 
-@pytest.fixture(scope="module")
-def authority():
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusting(authority):
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    return context
-
-
-def server_context(authority):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    return context
-
-
 @pytest.fixture
 async def port(nursery):
     return (await nursery.start(partial(serve, app, port=0))).port
 
 
 @pytest.fixture
-async def tls_port(nursery, authority):
-    return (await nursery.start(partial(serve, app, port=0, ssl_context=server_context(authority)))).port
+async def tls_port(nursery, certified_localhost):
+    return (await nursery.start(partial(serve, app, port=0, ssl_context=certified_localhost))).port
 
 
 def free_port():
@@ -278,14 +258,14 @@ async def test_the_proxy_s_answer_may_come_byte_by_byte(start_scripted, port, fi
     assert (await ask("ws://h", proxy=await start_scripted(trickle))).startswith("hello")
 
 
-async def test_a_proxy_may_itself_be_reached_over_tls(nursery, authority, trusting, tls_port):
+async def test_a_proxy_may_itself_be_reached_over_tls(nursery, certified_localhost, trusting, tls_port):
     async def tunnel(stream):
         await receive_head(stream)
         await stream.send_all(b"HTTP/1.1 200 OK\r\n\r\n")
         await tunnel_to(tls_port, stream)
 
     serve_tls = partial(trio.serve_ssl_over_tcp, https_compatible=True, host="127.0.0.1")
-    [listener] = await nursery.start(serve_tls, tunnel, 0, server_context(authority))
+    [listener] = await nursery.start(serve_tls, tunnel, 0, certified_localhost)
     url = f"https://localhost:{listener.transport_listener.socket.getsockname()[1]}"
     contexts = {"ssl_context": trusting, "proxy_ssl_context": trusting}
     assert (await ask(f"wss://localhost:{tls_port}", proxy=url, **contexts)).startswith("hello")
