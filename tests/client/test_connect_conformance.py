@@ -19,7 +19,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_websock import Client, Deflate, Headers, Request, connect, upgrade
+from trio_websock import Client, Deflate, connect, upgrade
 from trio_websock.behaviour.handler import bind_handler, is_handler
 from trio_websock.client.options import HandlerKeywords, split_client_keywords
 from trio_websock.testing.host_checks import ALL_CHECKS, Capability, Check, Host, missing_capabilities, run_check
@@ -27,6 +27,7 @@ from trio_websock.testing.memory_listener import MemoryListener, MemoryStream
 
 sys.path.append(str(Path(__file__).parent))  # tests are no package
 
+heads = importlib.import_module("heads")
 turning = importlib.import_module("turning")
 
 SERVER_NAMES = {"origins", "grace", "handshake_timeout", "max_connections"}
@@ -157,23 +158,16 @@ async def accept(clients: Clients, run: Any) -> None:
 
 
 async def run_client(stream: MemoryStream, clients: Clients, reach: Any, app: Any, given: dict[str, Any]) -> None:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        received = await stream.receive_some()
-        if not received:
-            return
-        data += received
-    head, _, leftover = data.partition(b"\r\n\r\n")
-    line, *lines = head.decode().split("\r\n")
-    method, target, _ = line.split(" ")
-    fields = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-    request = Request(method, target, Headers(fields))
+    came = await heads.receive_request(stream)
+    if came is None:
+        return
+    request, leftover = came
     wish = upgrade(app, request) if is_handler(app) else app(request)
     options = client_options({**given, **wish.keywords})
     options["subprotocols"] = request.subprotocols
     clients.begun.append(running := Running())
     async with reach(stream, turning.Turning(request, leftover)) as (url, how):
-        await connect(url + target, wish.handler, wish.args, task_status=running, **how, **options)
+        await connect(url + request.target, wish.handler, wish.args, task_status=running, **how, **options)
 
 
 HOSTS: list[Host] = [MemoryHost(), TcpHost()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ import pytest
 import trio
 import trio.testing
 
-from trio_websock import Headers, Request, serve_stream
+from trio_websock import serve_stream
 from trio_websock.testing.host_checks import ALL_CHECKS, Capability, Check, Host, missing_capabilities, run_check
 from trio_websock.testing.memory_listener import MemoryListener, MemoryStream
+
+heads = importlib.import_module("heads")
 
 FRAMES = frozenset(
     {
@@ -83,14 +86,10 @@ async def accept(server: StreamServer, serve_one: Any) -> None:
 
 async def serve_frames(stream: MemoryStream, handler_or_app: object, **options: Any) -> None:
     """Answer the handshake of a scripted peer, as some other server would, and have the rest served."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += await stream.receive_some()
-    head, _, leftover = data.partition(b"\r\n\r\n")
-    line, *lines = head.decode().split("\r\n")
-    method, target, _ = line.split(" ")
-    fields = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-    request = Request(method, target, Headers(fields))
+    came = await heads.receive_request(stream)
+    if came is None:
+        return
+    request, leftover = came
     subprotocol = next(iter(request.subprotocols), None)
     agreed = f"Sec-WebSocket-Protocol: {subprotocol}\r\n" if subprotocol else ""
     await stream.send_all(SWITCH + agreed.encode() + b"\r\n")
