@@ -15,6 +15,7 @@ from .options import CONNECTION_NAMES, ConnectionKeywords, Options, check_names
 from .request import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers
 
 __all__ = [
+    "BODILESS",
     "RESPONSE_FIELDS",
     "SWITCH_FIELDS",
     "Response",
@@ -26,6 +27,9 @@ __all__ = [
     "refusal",
     "upgrade",
 ]
+
+# Statuses of a response that ends with its head, whatever that says, and has no length: RFC 9110 §15.3.5, §15.4.5.
+BODILESS = frozenset({204, 304})
 
 # What says where a response ends, or what the connection is from now on, is the server's to say.
 RESPONSE_FIELDS = frozenset({"content-length", "transfer-encoding"})

@@ -12,7 +12,15 @@ from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
 from ..request import Headers, Request
-from ..response import RESPONSE_FIELDS, SWITCH_FIELDS, Response, content_type_of, encoded_body, encoded_fields
+from ..response import (
+    BODILESS,
+    RESPONSE_FIELDS,
+    SWITCH_FIELDS,
+    Response,
+    content_type_of,
+    encoded_body,
+    encoded_fields,
+)
 from .asgi_hop import Event
 
 __all__ = ["Scope", "accept_event", "may_deny", "request_from", "response_events"]
@@ -117,7 +125,7 @@ def response_events(scope: Scope, response: Response) -> list[Event]:
         return [{"type": "websocket.close", "code": 1000, "reason": ""}]
     prefix = "http.response" if scope["type"] == "http" else _DENIAL
     body = encoded_body(response)
-    is_bodiless = response.status in (204, 304)  # RFC 9110 §15.3.5, §15.4.5
+    is_bodiless = response.status in BODILESS
     fields = encoded_fields(_content_pairs(response, body)) if not is_bodiless else []
     fields += encoded_fields(Headers(response.headers).pairs(), RESPONSE_FIELDS)
     shown = b"" if is_bodiless or scope.get("method") == "HEAD" else body

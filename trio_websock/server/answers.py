@@ -13,6 +13,7 @@ from http import HTTPStatus
 
 from ..request import Headers
 from ..response import (
+    BODILESS,
     RESPONSE_FIELDS,
     SWITCH_FIELDS,
     Response,
@@ -52,13 +53,13 @@ def serialize_response(response: Response, *, is_head: bool = False, closes: boo
     """
     body = encoded_body(response)
     lines = status_lines(response.status)
-    if response.status not in (204, 304):  # RFC 9110 §15.3.5, §15.4.5: these have no body, and so no length
+    if response.status not in BODILESS:
         lines += _content_lines(response, body)
     lines += checked_lines(Headers(response.headers).pairs(), RESPONSE_FIELDS)
     if closes and not asks_to_close(response):
         lines.append("Connection: close")
     head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
-    return head if is_head or response.status in (204, 304) else head + body
+    return head if is_head or response.status in BODILESS else head + body
 
 
 def _content_lines(response: Response, body: bytes) -> Iterable[str]:

@@ -10,12 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 from ..errors import LocalError, StateError, describe
+from ..response import BODILESS
 from .answers import checked_lines, status_lines
 
 __all__ = ["AsgiResponse"]
-
-# RFC 9110 §15.3.5, §15.4.5: these end with their head, whatever it says.
-_BODILESS = frozenset({204, 304})
 
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -110,7 +108,7 @@ class AsgiResponse:
             raise LocalError(f"the body of a response must be bytes, not {describe(data)}")
         data = bytes(data)  # what may change must not wait for the socket
         is_last = not event.get("more_body", False)
-        has_body = not self._is_head and self._status not in _BODILESS
+        has_body = not self._is_head and self._status not in BODILESS
         if has_body:
             self._check_length(len(data), is_last)
         pieces = [] if self.has_begun else [self._begin(len(data), is_last, closes)]
@@ -137,7 +135,7 @@ class AsgiResponse:
         """The field that says where the response ends."""
         if self._length is not None:
             return [f"Content-Length: {self._length}"]
-        if self._status in _BODILESS or (self._is_head and not (size and is_last)):
+        if self._status in BODILESS or (self._is_head and not (size and is_last)):
             return []  # the length that a GET would have is not known
         if is_last:
             return [f"Content-Length: {size}"]
