@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trio_websock.request import Headers, Query, Request
+from trio_websock.request import Headers, Query, Request, authority_of
 
 
 @pytest.mark.parametrize(
@@ -135,3 +135,10 @@ def test_looking_at_every_value_is_not_quadratic_in_what_a_peer_sends(look: Any)
     query.folded = 0
     look(query)
     assert query.folded <= 4 * 500
+
+
+@pytest.mark.parametrize(
+    ("host", "authority"), [("example.com", "example.com:80"), ("10.0.0.1", "10.0.0.1:80"), ("::1", "[::1]:80")]
+)
+def test_an_ipv6_address_stands_in_brackets_before_its_port(host: str, authority: str) -> None:
+    assert authority_of(host, 80) == authority

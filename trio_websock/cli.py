@@ -25,6 +25,7 @@ from .command.numbers import number_type
 from .errors import OptionError, StartupFailed
 from .options import ServerKeywords, split_keywords
 from .protocol import COMPILED
+from .request import authority_of
 from .server import Server
 from .server.running import run_announced
 
@@ -125,8 +126,7 @@ class _Announcement:
 def _shown(address: tuple[str, int] | str, scheme: str) -> str:
     if isinstance(address, str):
         return f"unix:{address}"
-    host, port = address
-    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    place = authority_of(*address)
     return f"{scheme}://{place} ({scheme.replace('http', 'ws')}://{place})"
 
 

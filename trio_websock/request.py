@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote
 
 from .headers import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers, MultiMapping, trusted_headers
 
-__all__ = ["FIELD_NAME", "FIELD_VALUE", "HeaderInput", "Headers", "Query", "Request", "trusted_headers"]
+__all__ = ["FIELD_NAME", "FIELD_VALUE", "HeaderInput", "Headers", "Query", "Request", "authority_of", "trusted_headers"]
 
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*")  # of an absolute form, RFC 9112 §3.2.2
 
@@ -76,3 +76,11 @@ class Request:
         authority = _AUTHORITY.match(self.target)
         path, _, query = self.target[authority.end() if authority else 0 :].partition("?")
         return path or "/", query
+
+
+def authority_of(host: str, port: int) -> str:
+    """Host and port as a URL and a ``Host`` header have them: an IPv6 address in brackets.
+
+    Source: RFC 3986 §3.2.2.
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

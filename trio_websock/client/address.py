@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urldefrag, urljoin, urlsplit
 
 from ..errors import OptionError
+from ..request import authority_of
 
-__all__ = ["Address", "hide_secrets", "parse_url", "resolve_redirect"]
+__all__ = ["NOT_PRINTABLE", "Address", "hide_secrets", "parse_url", "resolve_redirect"]
+
+NOT_PRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 _HTTP_SCHEMES = {"http": "ws", "https": "wss"}
 _SAFE = "%/:;=&?@~+!$,'()*[]"  # what may stand in a path and a query as it is, RFC 3986 §3.3 and §3.4
-_NOT_PRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 # As far as it could be a user and password: whoever forgets to escape a slash, or "//", has it in there.
 _USER = re.compile(r"(?:(?<=//)|\A(?![^/]*//)).*@")
 _QUERY = re.compile(r"\?[^#]+")
@@ -52,8 +54,8 @@ class Address:
 
         Source: RFC 6455 §4.1.
         """
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        authority = authority_of(self.host, self.port)
+        return authority.rpartition(":")[0] if self.port == _DEFAULT_PORTS[self.scheme] else authority
 
     @property
     def url(self) -> str:
@@ -80,7 +82,7 @@ def parse_url(url: str) -> Address:
     """
     if not isinstance(url, str):
         raise _refusal(url, "a str")
-    if _NOT_PRINTABLE.search(url):
+    if NOT_PRINTABLE.search(url):
         raise _refusal(url, "a URL without spaces and control characters")
     if "#" in url:
         raise _refusal(url, "a URL without '#': a WebSocket has no fragments (RFC 6455 §3; write %23)")

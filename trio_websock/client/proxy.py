@@ -7,14 +7,14 @@ Opens nothing; the way through is in ``tunnel.py``.
 from __future__ import annotations
 
 import importlib.util
-import re
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from ..errors import OptionError
-from .address import Address, hide_secrets
+from ..request import authority_of
+from .address import NOT_PRINTABLE, Address, hide_secrets
 
 __all__ = ["ENVIRONMENT", "Proxy", "check_proxy", "parse_proxy", "proxy_for"]
 
@@ -26,7 +26,6 @@ _DEFAULT_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080, "so
 # that before the one for HTTP.
 _VARIABLES = {"wss": ("wss", "socks", "https", "all"), "ws": ("ws", "socks", "https", "http", "all")}
 
-_NOT_PRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _MAX_SOCKS_WORD = 255  # bytes of a user or password, RFC 1929 §2
 
 
@@ -59,8 +58,7 @@ class Proxy:
     @property
     def url(self) -> str:
         """Its URL without credentials: this is what errors tell."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}:{self.port}"
+        return f"{self.scheme}://{authority_of(self.host, self.port)}"
 
 
 def check_proxy(given: object) -> None:
@@ -111,7 +109,7 @@ def parse_proxy(url: object) -> Proxy:
     Raises:
         OptionError: it is not one, or it speaks SOCKS and the library for that is not installed. No password is told.
     """
-    if not isinstance(url, str) or _NOT_PRINTABLE.search(url):
+    if not isinstance(url, str) or NOT_PRINTABLE.search(url):
         raise _refusal(url, "the URL of a proxy, True or None")
     try:
         parts = urlsplit(url)

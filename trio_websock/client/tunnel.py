@@ -18,7 +18,7 @@ from ..errors import ConnectionLost, describe
 from ..hosts.stream_wire import wire_for
 from ..hosts.tls import TlsWire
 from ..hosts.wire import Wire
-from ..request import Headers, Request
+from ..request import Headers, Request, authority_of
 from .failures import HandshakeError, ProxyFailed, words_for
 from .handshake import authorize, serialize_request
 from .proxy import Proxy
@@ -90,7 +90,7 @@ async def _connect_http(wire: Wire, proxy: Proxy, host: str, port: int) -> None:
 
     Source: RFC 9110 §9.3.6.
     """
-    target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    target = authority_of(host, port)
     pairs = [("Host", target)]
     if proxy.credentials is not None:
         pairs.append(("Proxy-Authorization", authorize(proxy.credentials) or ""))

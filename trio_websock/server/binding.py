@@ -14,6 +14,8 @@ from typing import final
 
 import trio
 
+from ..request import authority_of
+
 __all__ = ["SocketFile", "bind_tcp", "bind_unix"]
 
 # With port 0 and several addresses, all are to share the port the first one was given; another program may hold it
@@ -106,8 +108,7 @@ def _listen_on(address: tuple[int, str, int, int], port: int, backlog: int) -> s
             sock.close()
             raise
     except OSError as exc:
-        shown = f"[{host}]" if family == socket.AF_INET6 else host
-        raise OSError(exc.errno, f"cannot listen on {shown}:{port}: {exc.strerror}") from exc
+        raise OSError(exc.errno, f"cannot listen on {authority_of(host, port)}: {exc.strerror}") from exc
     return sock
 
 
