@@ -87,10 +87,7 @@ class SocketEntrance(Entrance):
             try:
                 self._admit_waiting(admit)
             except OSError as exc:
-                if exc.errno not in _EXHAUSTED:
-                    raise
-                logger.error("no client can be accepted for now: %s", exc)
-                await trio.sleep(EXHAUSTED_PAUSE)
+                await _sit_out(exc)
 
     def _admit_waiting(self, admit: Admit) -> None:
         for _ in range(ACCEPT_LEN):
@@ -126,15 +123,20 @@ class ListenerEntrance(Entrance):
             try:
                 stream = await self._listener.accept()
             except OSError as exc:
-                if exc.errno not in _EXHAUSTED:
-                    raise
-                logger.error("no client can be accepted for now: %s", exc)
-                await trio.sleep(EXHAUSTED_PAUSE)
+                await _sit_out(exc)
             else:
                 admit(wire_for(stream))
 
     async def aclose(self) -> None:
         await self._listener.aclose()
+
+
+async def _sit_out(exc: OSError) -> None:
+    """Wait until there may be descriptors and memory again; what is wrong otherwise is raised."""
+    if exc.errno not in _EXHAUSTED:
+        raise exc
+    logger.error("no client can be accepted for now: %s", exc)
+    await trio.sleep(EXHAUSTED_PAUSE)
 
 
 async def open_entrances(options: ServerOptions) -> list[Entrance]:
