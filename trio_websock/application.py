@@ -104,6 +104,7 @@ class HandlerSite:
         self._options = options
 
     async def ask(self, request: Request) -> Response | Wish:
+        """The wish to upgrade; raises nothing."""
         return Wish(self._handler, request, self._options)
 
     answer = ask
@@ -123,6 +124,7 @@ class FunctionSite:
         self._report = report
 
     async def answer(self, request: Request) -> Response | Wish:
+        """What the function returned; 500, or what it was refused with, if it raised."""
         # The one place where an exception of the application function stops: the client learns nothing of it, and
         # the server lives on.
         try:
@@ -138,6 +140,7 @@ class FunctionSite:
             return refusal(500, "Internal Server Error")
 
     async def ask(self, request: Request) -> Response | Wish:
+        """What the function returned; raises what it raised, and ``TypeError`` if that is neither."""
         result = self._function(request)
         if inspect.isawaitable(result):
             result = await result
