@@ -6,16 +6,15 @@ every such moment there is, until the connection gets through without being stru
 
 from __future__ import annotations
 
+import importlib
 import logging
 import math
 import socket
-import ssl
 from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
 import trio
-import trustme
 from trio.testing import MockClock, lockstep_stream_pair
 
 from trio_websock import NORMAL, Ok, Options, Push, Stop, current_connection, serve
@@ -28,6 +27,8 @@ from trio_websock.hosts.wire import SocketWire
 from trio_websock.nursery import run_connection
 from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing import each_checkpoint
+
+certificates = importlib.import_module("certificates")
 
 LIMITS = Limits(max_message_size=2**20, max_frame_size=None, max_empty_fragments=10, validate_utf8=True)
 KEY = b"\0\0\0\0"  # masks nothing, so that the bytes below can be read
@@ -197,11 +198,7 @@ class Tcp:
 class Tls:
     """TLS over such a pair."""
 
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    client = ssl.create_default_context()
-    authority = trustme.CA()
-    authority.issue_cert("localhost").configure_cert(server)
-    authority.configure_trust(client)
+    server, client = certificates.localhost_contexts()
 
     @classmethod
     async def open(cls, size):

@@ -8,20 +8,21 @@ slow, its buffers are small, and its reader of frames is independent.
 from __future__ import annotations
 
 import gc
+import importlib
 import itertools
 import socket
-import ssl
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
 import trio
-import trustme
 from trio.testing import MockClock, lockstep_stream_pair
 
 from trio_websock import open_websocket
 from trio_websock.protocol.upgrade import accept_key
+
+certificates = importlib.import_module("certificates")
 
 SMALL = [bytes([number]) * 100 for number in range(60)]
 LARGE = [b"L" * (512 * 1024), b"behind it"]
@@ -106,11 +107,7 @@ class Tls(Unix):
     """TLS over such a pair."""
 
     url = "wss://localhost/"
-    authority = trustme.CA()
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
+    server, context = certificates.localhost_contexts()
 
     @classmethod
     def open(cls, size):

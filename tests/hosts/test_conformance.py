@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import ssl
+import importlib
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import trio
 import trio.testing
-import trustme
 
 from trio_websock import Server, serve
 from trio_websock.testing.host_checks import ALL_CHECKS, Capability, Check, Host, missing_capabilities, run_check
 from trio_websock.testing.memory_listener import MemoryListener
+
+certificates = importlib.import_module("certificates")
+contexts = cache(certificates.localhost_contexts)
 
 OWN_SERVER = frozenset(
     {
@@ -95,21 +97,6 @@ class TcpHost:
         return await trio.open_tcp_stream("127.0.0.1", server.port)
 
 
-class Certificates(NamedTuple):
-    server: ssl.SSLContext
-    client: ssl.SSLContext
-
-
-@cache
-def certificates() -> Certificates:
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return Certificates(server, client)
-
-
 @dataclass(frozen=True)
 class TlsHost:
     """The same over TLS; a reset cannot be told from a torn record, and half a close does not exist."""
@@ -122,12 +109,12 @@ class TlsHost:
         return None
 
     def open_server(self, app: object, **options: Any) -> AbstractAsyncContextManager[NativeServer]:
-        return open_native(app, self.connect, {"port": 0, "ssl_context": certificates().server, **options})
+        return open_native(app, self.connect, {"port": 0, "ssl_context": contexts().server, **options})
 
     @staticmethod
     async def connect(server: Server) -> trio.SSLStream:
         plain = await trio.open_tcp_stream("127.0.0.1", server.port)
-        return trio.SSLStream(plain, certificates().client, server_hostname="localhost")
+        return trio.SSLStream(plain, contexts().client, server_hostname="localhost")
 
 
 @dataclass(frozen=True)

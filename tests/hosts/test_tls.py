@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 import ssl
 
 import pytest
 import trio
-import trustme
 from trio.testing import wait_all_tasks_blocked
 
 from trio_websock import ConnectionLost, Ok, Options
@@ -20,6 +20,8 @@ from trio_websock.hosts.wire import SocketWire
 from trio_websock.nursery import run_connection
 from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing.memory_listener import open_memory_streams
+
+certificates = importlib.import_module("certificates")
 
 RECORD_HEAD = b"\x17\x03\x03\x01\x00"  # 256 bytes of application data follow
 
@@ -37,12 +39,7 @@ class Quiet:
 @pytest.fixture(scope="module")
 def contexts():
     """A server's context, and one of a client that trusts it."""
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
+    return certificates.localhost_contexts()
 
 
 @pytest.fixture

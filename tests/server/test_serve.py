@@ -17,6 +17,7 @@ from trio_websock import Server, serve
 
 sys.path.append(str(Path(__file__).parent))  # tests are no package
 
+certificates = importlib.import_module("certificates")
 visitors = importlib.import_module("visitors")
 
 Start = Callable[..., Awaitable[Server]]
@@ -49,10 +50,7 @@ async def test_a_unix_socket_serves(start: Start, tmp_path: Path) -> None:
 
 
 async def test_tls_serves_both_http_and_websockets(start: Start) -> None:
-    authority = trustme.CA()
-    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(ours)
-    authority.configure_trust(theirs)
+    ours, theirs = certificates.localhost_contexts()
     server = await start(visitors.Echo, ssl_context=ours)
     plain = await trio.open_tcp_stream("127.0.0.1", server.port)
     async with trio.SSLStream(plain, theirs, server_hostname="localhost", https_compatible=True) as stream:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import math
-import ssl
 
 import pytest
 import trio
 import trio.testing
-import trustme
 
 from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.server.session import refuse_wire
+
+certificates = importlib.import_module("certificates")
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -32,10 +33,7 @@ async def test_a_client_that_is_turned_away_may_leave_first() -> None:
 
 
 async def test_a_client_that_is_turned_away_gets_its_answer_through_tls(nursery: trio.Nursery) -> None:
-    authority = trustme.CA()
-    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(ours)
-    authority.configure_trust(theirs)
+    ours, theirs = certificates.localhost_contexts()
     plain, server = trio.testing.memory_stream_pair()
     client = trio.SSLStream(plain, theirs, server_hostname="localhost", https_compatible=True)
     nursery.start_soon(refuse_wire, StreamWire(server), ours, "full")

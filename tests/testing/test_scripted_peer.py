@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-import ssl
+import importlib
 from collections.abc import AsyncIterator
 
 import pytest
 import trio
 import trio.testing
-import trustme
 
 from trio_websock.testing.memory_listener import MemoryStream, open_memory_streams
 from trio_websock.testing.scripted_peer import (
@@ -19,6 +18,8 @@ from trio_websock.testing.scripted_peer import (
     text,
     upgrade_request,
 )
+
+certificates = importlib.import_module("certificates")
 
 
 @pytest.mark.parametrize(
@@ -266,12 +267,7 @@ async def test_a_reset_reaches_the_other_end_of_a_socket(listener: trio.SocketLi
 
 
 async def test_a_peer_may_speak_tls(listener: trio.SocketListener) -> None:
-    authority = trustme.CA()
-    server, client = (
-        ssl.create_default_context(purpose) for purpose in (ssl.Purpose.CLIENT_AUTH, ssl.Purpose.SERVER_AUTH)
-    )
-    authority.issue_cert("localhost").configure_cert(server)
-    authority.configure_trust(client)
+    server, client = certificates.localhost_contexts()
     async with (
         await ScriptedPeer.connect(port_of(listener), ssl_context=client) as peer,
         trio.SSLStream(await listener.accept(), server, server_side=True, https_compatible=True) as stream,
