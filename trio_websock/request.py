@@ -13,9 +13,9 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from .headers import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers, MultiMapping, trusted_headers
+from .headers import HeaderInput, Headers, MultiMapping, trusted_headers
 
-__all__ = ["FIELD_NAME", "FIELD_VALUE", "HeaderInput", "Headers", "Query", "Request", "authority_of", "trusted_headers"]
+__all__ = ["HeaderInput", "Headers", "Query", "Request", "authority_of", "trusted_headers"]
 
 _AUTHORITY = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://[^/?#]*")  # of an absolute form, RFC 9112 §3.2.2
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Unpack, cast
 
 from .errors import StateError, describe
+from .headers import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers
 from .options import CONNECTION_NAMES, ConnectionKeywords, Options, check_names
-from .request import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers
 
 __all__ = [
     "BODILESS",

@@ -16,8 +16,8 @@ from typing import Any, TypeAlias, TypedDict
 import trio
 
 from ..errors import OptionError
+from ..headers import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers
 from ..options import Deflate, Options, check_names
-from ..request import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers
 from .proxy import ENVIRONMENT, check_proxy
 
 __all__ = ["ClientKeywords", "ClientOptions", "HandlerKeywords", "StreamSource", "split_client_keywords"]
@@ -25,7 +25,7 @@ __all__ = ["ClientKeywords", "ClientOptions", "HandlerKeywords", "StreamSource",
 StreamSource: TypeAlias = trio.abc.Stream | Callable[[], Awaitable[trio.abc.Stream]]
 """A connection that is open already, or an async function that opens one, asked at every attempt."""
 
-# RFC 9110 §5.1 and §5.5: what a name and a value are made of. A line break would begin a header of somebody else's.
+# What the handshake itself says.
 _OURS = frozenset({"connection", "content-length", "transfer-encoding", "upgrade"})
 
 
