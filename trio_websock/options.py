@@ -56,8 +56,8 @@ class Deflate:
 
     The defaults trade a little ratio for memory: about 38 KiB per compressing connection instead of zlib's 268.
 
-    The names say who sends, and below is what they mean to a server. To a client ``client_*`` is about what we send, and
-    ``server_*`` is asked of the server, which may decline compression if it cannot.
+    The names say who sends, and below is what they mean to a server. To a client ``client_*`` is about what we send,
+    and ``server_*`` is asked of the server, which may decline compression if it cannot.
 
     Args:
         server_max_window_bits: window of what we send, 9 to 15 (2**bits bytes).
