@@ -35,7 +35,7 @@ def test_info_is_told_apart_from_a_message_of_the_same_value():
 
 async def test_put_wakes_the_waiting_loop(nursery):
     inbox = make_inbox()
-    nursery.start_soon(inbox.wait_item)
+    nursery.start_soon(inbox.loop.park)
     await wait_all_tasks_blocked()
     inbox.put_arrivals(["a"])
     await wait_all_tasks_blocked()
@@ -84,7 +84,7 @@ async def test_mailbox_task_waits_while_its_items_fill_the_inbox(nursery):
 
 async def test_interruption_wakes_the_loop_without_an_item(nursery):
     inbox = make_inbox()
-    nursery.start_soon(inbox.wait_item)
+    nursery.start_soon(inbox.loop.park)
     await wait_all_tasks_blocked()
     inbox.interrupt(Shutdown())
     await wait_all_tasks_blocked()

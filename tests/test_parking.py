@@ -34,3 +34,10 @@ async def test_cancelled_task_is_not_woken_again():
         await parking.park()
     assert scope.cancelled_caught
     parking.wake()
+
+
+async def test_task_that_waits_elsewhere_is_woken_there():
+    parking, event = Parking(), trio.Event()
+    parking.wake_elsewhere = event.set
+    parking.wake()
+    assert event.is_set()

@@ -100,7 +100,9 @@ class Inbox:
         left = batch if self.stand_in is None else self.stand_in(batch)
         if left:
             self._arrivals += len(left)
-            self._size += sum(len(item) for item in left if type(item) is str or type(item) is bytes)
+            for item in left:
+                if type(item) is str or type(item) is bytes:
+                    self._size += len(item)
             self._queue(left)
 
     def put_info(self, item: object) -> None:
@@ -165,11 +167,6 @@ class Inbox:
         """The items, one after the other, until there is none."""
         while self._due or self._put:
             yield self.pop()
-
-    async def wait_item(self) -> None:
-        """Park the loop until it is woken, which means that there is something to do. Checkpoint: unless there is."""
-        if not self:
-            await self.loop.park()
 
     @property
     def room(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import final
 
 import trio
@@ -11,12 +12,17 @@ __all__ = ["Parking"]
 
 @final
 class Parking:
-    """Room for one parked task."""
+    """Room for one parked task.
 
-    __slots__ = ("_task",)
+    Attributes:
+        wake_elsewhere: wakes the task while it waits in another place for the same.
+    """
+
+    __slots__ = ("_task", "wake_elsewhere")
 
     def __init__(self) -> None:
         self._task: trio.lowlevel.Task | None = None
+        self.wake_elsewhere: Callable[[], None] | None = None
 
     @property
     def task(self) -> trio.lowlevel.Task | None:
@@ -33,6 +39,8 @@ class Parking:
         if self._task is not None:
             task, self._task = self._task, None
             trio.lowlevel.reschedule(task)
+        elif self.wake_elsewhere is not None:
+            self.wake_elsewhere()
 
     def _forget(self, _: object) -> trio.lowlevel.Abort:
         self._task = None

@@ -24,6 +24,42 @@ def pair(request):
         yield ours, theirs, KINDS[request.param]
 
 
+class Sleeper:
+    """A socket, and a task that sleeps while a function reads it."""
+
+    def __init__(self, ours, theirs):
+        self.ours, self.theirs = ours, theirs
+        self.watch = watch_socket(ours.fileno())
+        self.received = []
+        self.has_woken = False
+
+    async def sleep(self):
+        await self.watch.wait(self._step)
+        self.has_woken = True
+
+    def _step(self):
+        self.received.append(self.ours.recv(20))
+        return True
+
+
+class Told:
+    """A watch that only says what it was told."""
+
+    def __init__(self, notice):
+        self.notice = notice
+
+
+@pytest.fixture
+async def sleeper(nursery):
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        sleeper = Sleeper(ours, theirs)
+        nursery.start_soon(sleeper.sleep)
+        await wait_all_tasks_blocked()
+        yield sleeper
+
+
 async def wait_for_event():
     """Until all that the kernel has to tell has been told."""
     for _ in range(3):
@@ -134,6 +170,70 @@ class TestEpoll:
             theirs.shutdown(socket.SHUT_WR)
             await watch.wait(lambda: True)
             assert watch.has_ended
+
+    async def test_another_task_may_attend_and_the_one_who_waits_sleeps_on(self, sleeper):
+        sleeper.theirs.send(b"a")
+        await sleeper.watch.attend()
+        sleeper.theirs.send(b"b")
+        await sleeper.watch.attend()
+        assert sleeper.received == [b"a", b"b"]
+        assert not sleeper.has_woken
+
+    async def test_attending_makes_no_work_for_the_registry(self, sleeper, monkeypatch):
+        noticed = []
+        monkeypatch.setattr(sleeper.watch._registry, "_watches", {sleeper.ours.fileno(): Told(noticed.append)})
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sleeper.watch.attend)
+            await wait_all_tasks_blocked()
+            sleeper.theirs.send(b"a")
+        await wait_for_event()
+        assert sleeper.received == [b"a"]
+        assert not noticed
+
+    async def test_what_comes_once_nobody_attends_any_more_is_noticed(self, sleeper):
+        sleeper.theirs.send(b"a")
+        await sleeper.watch.attend()
+        sleeper.theirs.send(b"b")
+        await wait_for_event()
+        assert sleeper.received == [b"a", b"b"]
+
+    async def test_what_came_while_somebody_attended_in_vain_is_noticed(self, sleeper):
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            sleeper.theirs.send(b"a")
+            await sleeper.watch.attend()
+        await wait_for_event()
+        assert sleeper.received == [b"a"]
+
+    async def test_end_of_the_stream_is_known_after_somebody_attended(self, sleeper):
+        sleeper.theirs.send(b"last words")
+        sleeper.theirs.shutdown(socket.SHUT_WR)
+        await sleeper.watch.attend()
+        await wait_for_event()
+        assert sleeper.watch.has_ended
+        assert sleeper.has_woken
+
+    async def test_who_attends_can_be_dismissed(self, sleeper):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sleeper.watch.attend)
+            await wait_all_tasks_blocked()
+            sleeper.watch.dismiss()
+        sleeper.theirs.send(b"a")
+        await wait_for_event()
+        assert sleeper.received == [b"a"]
+
+    async def test_nobody_can_attend_where_nobody_waits(self):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            assert not watch_socket(ours.fileno()).can_attend
+
+    async def test_it_does_not_pay_to_attend_among_others(self, sleeper, nursery):
+        assert sleeper.watch.can_attend
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            nursery.start_soon(watch_socket(ours.fileno()).wait)
+            await wait_all_tasks_blocked()
+            assert not sleeper.watch.can_attend
 
     async def test_closed_socket_is_forgotten_though_another_process_has_it_open(self):
         ours, theirs = socket.socketpair()

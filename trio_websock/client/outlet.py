@@ -43,6 +43,10 @@ class Outlet:
         self._sends = 0
         return trio.lowlevel.checkpoint()
 
+    def note_turn(self) -> None:
+        """Others have had a turn, as whoever sends was waiting for something else."""
+        self._sends = 0
+
     async def wait_flushed(self, nursery: trio.Nursery) -> None:
         """Wait until the peer has taken what was sent, or is gone. Checkpoint: always."""
         async with self._turn:  # the writer knows one waiting task

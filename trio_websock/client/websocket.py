@@ -32,6 +32,7 @@ from .answer import HandshakeResponse
 from .dialing import Opened
 from .ending import Ending, checked_close, ending_for
 from .failures import ConnectionClosed
+from .inlet import Inlet
 from .outlet import Outlet
 from .pings import SentPings
 
@@ -59,8 +60,7 @@ class WebSocket:
         "_has_ended",
         "_idle",
         "_inbox",
-        "_is_drained",
-        "_is_receiving",
+        "_inlet",
         "_keepalive",
         "_lifetime",
         "_nursery",
@@ -82,14 +82,13 @@ class WebSocket:
         self._lifetime = self._connection._lifetime
         self._writer = Writer(self._transport, options.write_timeout, self._lifetime, self._lose)
         self._outlet = Outlet(self._writer)
+        self._inlet = Inlet(self._inbox, opened.transport.watch, self._outlet)
         self._idle = IdleClock(options.timeout)
         self._keepalive: Keepalive | None = None
         self._nursery: trio.Nursery | None = None
         self._ending: Ending | None = None
         self._over = trio.Event()
         self._pings = SentPings()
-        self._is_receiving = False
-        self._is_drained = False
         self._has_ended = False
 
     # What is known.
@@ -136,43 +135,28 @@ class WebSocket:
         Checkpoint: cancellation is always seen; others get their turn at least whenever there is nothing to receive.
         Cancelled: no message is lost.
         """
-        if self._is_receiving:
-            raise trio.BusyResourceError("another task is receiving from this WebSocket")
-        inbox = self._inbox
-        if inbox or self._is_drained:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        else:
-            self._is_receiving = True
-            try:
-                while not inbox:
-                    await inbox.wait_item()
-            finally:
-                self._is_receiving = False
-        if inbox.interruption is None and not self._is_drained:
-            item = inbox.pop()
-            if type(item) is str or type(item) is bytes:
-                return item
-        self._is_drained = True  # the last item is no message
-        assert self._ending is not None
-        raise self._ending.error()
+        message = await self._inlet.receive()
+        if message is None:
+            raise self._last_word()
+        return message
 
     async def receive_or_none(self) -> str | bytes | None:
         """As :meth:`receive`, but ``None`` once the connection has ended, however it did; see :attr:`closed`."""
-        try:
-            return await self.receive()
-        except ConnectionClosed:
-            return None
+        return await self._inlet.receive()
 
     def __aiter__(self) -> WebSocket:
         return self
 
     async def __anext__(self) -> str | bytes:
-        try:
-            return await self.receive()
-        except ConnectionClosed as exc:
-            if exc.is_clean:
-                raise StopAsyncIteration from None
-            raise
+        message = await self._inlet.receive()
+        if message is None:
+            closed = self._last_word()
+            raise StopAsyncIteration if closed.is_clean else closed
+        return message
+
+    def _last_word(self) -> ConnectionClosed:
+        assert self._ending is not None  # or there would be more to receive
+        return self._ending.error()
 
     # Sending.
 

@@ -13,6 +13,9 @@ task sleeps. A peer that sends a small message is served in this way, without a 
    An event that was on its way does no harm to the next socket with that number: who is woken in vain finds nothing and
    waits again.
 3. Where there is no epoll every wait is Trio's own, and the function is called by the task that waits.
+4. Another task, one that waits for nothing but what comes out of this socket, may attend to it in person, through Trio:
+   it calls the function itself and goes on at once, where the registry's task would have had to wake it. That pays
+   where there is one socket; for many, one task that looks at all of them does.
 """
 
 from __future__ import annotations
@@ -67,6 +70,24 @@ class Watch:
             raise trio.ClosedResourceError("closed already")
         await trio.lowlevel.wait_readable(self._fd)
 
+    @property
+    def can_attend(self) -> bool:
+        """Whether :meth:`attend` is possible now, and pays."""
+        return False
+
+    async def attend(self) -> None:
+        """Wait for something to read in place of the one who waits here, and call his function once. In another task.
+
+        Returns as well when :meth:`dismiss` is called or the watch is closed. What the function raises is for the one
+        who waits.
+
+        Checkpoint: always. Cancelled: nothing is lost.
+        """
+        raise NotImplementedError("only a watch that can_attend")
+
+    def dismiss(self) -> None:
+        """Have :meth:`attend` return now, if somebody attends."""
+
     def close(self) -> None:
         """Wake whoever waits; call it right before the socket is closed."""
         fd, self._fd = self._fd, -1
@@ -99,12 +120,13 @@ if sys.platform == "linux":
             registry: of this Trio run.
         """
 
-        __slots__ = ("_fault", "_is_registered", "_registry", "_step", "_task")
+        __slots__ = ("_fault", "_is_attended", "_is_registered", "_registry", "_step", "_task")
 
         def __init__(self, fd: int, registry: Registry) -> None:
             super().__init__(fd)
             self._registry = registry
             self._fault: BaseException | None = None
+            self._is_attended = False
             self._is_registered = False
             self._step: Step | None = None
             self._task: trio.lowlevel.Task | None = None
@@ -140,7 +162,32 @@ if sys.platform == "linux":
             self.is_ready = True
             self._wake()
 
+        @property
+        def can_attend(self) -> bool:
+            return self._step is not None and self._registry.population == 1
+
+        async def attend(self) -> None:
+            self._registry.listen(self._fd, 0)
+            self._is_attended = True
+            try:
+                await self._wait_readable()
+            except trio.ClosedResourceError:  # dismissed, or closed
+                return
+            else:
+                self._is_attended = False
+                self.notice(select.EPOLLIN)
+            finally:
+                self._is_attended = False
+                if self._is_registered:
+                    # Whatever has come and was not read makes an edge now, and so does the end of the stream.
+                    self._registry.listen(self._fd, _EDGES)
+
+        def dismiss(self) -> None:
+            if self._is_attended:
+                trio.lowlevel.notify_closing(self._fd)
+
         def close(self) -> None:
+            self.dismiss()
             if self._is_registered:
                 self._registry.remove(self._fd, self)
                 self._is_registered = False
@@ -189,6 +236,15 @@ if sys.platform == "linux":
             """Tell ``watch`` of ``fd`` from now on. Raises ``OSError`` where the kernel has no room for one more."""
             self._epoll.register(fd, _EDGES)
             self._watches[fd] = watch
+
+        @property
+        def population(self) -> int:
+            """The sockets that are known."""
+            return len(self._watches)
+
+        def listen(self, fd: int, events: int) -> None:
+            """Tell of these events of a descriptor from now on; of none: somebody else looks at it."""
+            self._epoll.modify(fd, events)
 
         def remove(self, fd: int, watch: EpollWatch) -> None:
             """Forget a descriptor that is about to be closed."""

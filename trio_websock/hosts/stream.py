@@ -16,6 +16,7 @@ from ..errors import ConnectionLost
 from ..messages import Outgoing
 from ..protocol.machine import Machine
 from ..transport import Arrival, Transport
+from .readiness import Watch
 from .wire import Wire
 
 __all__ = ["StreamTransport"]
@@ -49,6 +50,11 @@ class StreamTransport(Transport):
     @property
     def received_size(self) -> int:  # type: ignore[override]  # read-only here
         return self._wire.received_size
+
+    @property
+    def watch(self) -> Watch | None:
+        """What is known about the socket at the bottom; ``None`` where there is none."""
+        return self._wire.watch
 
     async def receive(self, max_messages: int) -> list[Arrival]:
         if self._machine.has_backlog:

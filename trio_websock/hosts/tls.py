@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, final
 
 from ..errors import ConnectionLost
+from .readiness import Watch
 from .wire import RECEIVE_SIZE, Wire
 
 __all__ = ["TlsWire"]
@@ -57,6 +58,10 @@ class TlsWire(Wire):
     @property
     def unsent_size(self) -> int:  # type: ignore[override]  # read-only here
         return self._inner.unsent_size
+
+    @property
+    def watch(self) -> Watch | None:
+        return self._inner.watch
 
     @property
     def client_certificate(self) -> Mapping[str, Any] | None:

@@ -19,7 +19,7 @@ from typing import Any, final
 import trio
 
 from ..errors import ConnectionLost
-from .readiness import watch_socket
+from .readiness import Watch, watch_socket
 
 __all__ = ["SocketWire", "Wire"]
 
@@ -49,6 +49,11 @@ class Wire(ABC):
     def peer(self) -> str:
         """The peer's address for people."""
         return "local peer" if self.client is None else "{}:{}".format(*self.client)
+
+    @property
+    def watch(self) -> Watch | None:
+        """What is known about the socket at the bottom; ``None`` where there is none."""
+        return None
 
     @property
     def client_certificate(self) -> Mapping[str, Any] | None:
@@ -164,6 +169,10 @@ class SocketWire(Wire):
         self.unsent_size: int = 0
         self.scheme: str = "http"
         self.client: tuple[str, int] | None = _prepare_socket(sock, address)
+
+    @property
+    def watch(self) -> Watch:
+        return self._watch
 
     async def receive(self) -> bytes:
         watch = self._watch
