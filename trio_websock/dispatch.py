@@ -24,7 +24,7 @@ from typing import Any, NoReturn, final
 import trio
 
 from .behaviour.awaitless import finish
-from .behaviour.enforce import Ending, Enforcer
+from .behaviour.enforce import Ending, enforcer_for
 from .behaviour.handler import Callbacks
 from .behaviour.reasons import Close, Error, Reason, close_for
 from .behaviour.results import RESULT_TYPES
@@ -88,7 +88,7 @@ class Dispatcher:
         self._writer = writer
         self._idle = idle
         self._inbox = connection._inbox
-        self._enforcer = Enforcer(connection.handler, connection.options.validate_utf8)
+        self._enforcer = enforcer_for(connection.handler, connection.options.validate_utf8)
         self._callback = "init"
         self._cancels_on_disconnect = connection.options.cancel_on_disconnect
         self._running: trio.CancelScope | None = None
@@ -251,10 +251,11 @@ class Dispatcher:
             self._callback = "handle_info"
             return self._callbacks.handle_info(item.item, self.state)  # type: ignore[union-attr]  # as above
         if kind is Ping or kind is Pong:
-            if self._callbacks.handle_control is None:
+            handle_control = self._callbacks.handle_control
+            if handle_control is None:
                 return _NO_RESULT
             self._callback = "handle_control"
-            return self._callbacks.handle_control(item, self.state)  # type: ignore[arg-type]  # as above
+            return handle_control(item, self.state)  # type: ignore[arg-type]  # as above
         self.end(item)  # type: ignore[arg-type]  # only reasons are left
         return _NO_RESULT
 

@@ -82,7 +82,7 @@ class Inbox:
         #: Deals with items in place of the loop while that is parked, and returns those it leaves to it.
         self.stand_in: Callable[[Sequence[Item]], Sequence[Item]] | None = None
         self._reader = Parking()
-        self._mailbox = Parking()
+        self._mailbox: Parking | None = None  # most connections have none
         self.interruption: Reason | None = None
         #: Whether the mailbox task waits for an item, perhaps with one in its hands already.
         self.expects_info: bool = False
@@ -155,7 +155,8 @@ class Inbox:
         item = self._due.pop()
         if type(item) is Info:
             self._infos -= 1
-            self._mailbox.wake()
+            if self._mailbox is not None:
+                self._mailbox.wake()
         elif self._arrivals == 1:
             self._arrivals = self._size = 0
             self._reader.wake()
@@ -195,4 +196,6 @@ class Inbox:
     async def wait_info_room(self) -> None:
         """Park the mailbox task while too many of its items wait. Checkpoint: if there is no room."""
         while self.info_room <= 0:
+            if self._mailbox is None:
+                self._mailbox = Parking()
             await self._mailbox.park()

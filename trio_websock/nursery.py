@@ -158,10 +158,13 @@ class _ConnectionNursery:
 
     async def _receive(self) -> None:
         """The reader task."""
+        inbox = self._inbox
         try:
             while True:
                 with self._idle.open_scope():
-                    await self._receive_arrivals()
+                    while not self._held or await self._admit_held():
+                        await inbox.wait_room()
+                        await self._transport.receive_each(inbox.room, self._take)
                     return
                 if self._idle.has_expired():
                     self._notice_silence(Timeout())
@@ -170,12 +173,6 @@ class _ConnectionNursery:
             self._connection.mark_closing()  # what still waits for the peer may hold the end up
             await self._writer.accompany(self._transport.wait_closed)
             raise
-
-    async def _receive_arrivals(self) -> None:
-        inbox = self._inbox
-        while not self._held or await self._admit_held():
-            await inbox.wait_room()
-            await self._transport.receive_each(inbox.room, self._take)
 
     async def _admit_held(self) -> bool:
         mailbox = self._connection._mailbox

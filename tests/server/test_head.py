@@ -25,6 +25,12 @@ def test_header_values_lose_the_white_space_around_them() -> None:
     assert parse_head(GET + b"A: \t b c \t\r\n\r\n").headers["a"] == "b c"
 
 
+def test_what_every_client_says_is_kept_once_for_all() -> None:
+    data = b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    one, other = (parse_head(data).headers for _ in range(2))
+    assert one["sec-websocket-version"] is other["sec-websocket-version"]
+
+
 def test_repeated_headers_are_kept_in_order() -> None:
     assert parse_head(GET + b"A: 1\r\na: 2\r\n\r\n").headers.get_all("A") == ["1", "2"]
 

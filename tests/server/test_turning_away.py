@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from trio_websock.hosts.stream_wire import StreamWire
-from trio_websock.server.session import refuse_wire
+from trio_websock.server.turning_away import refuse_wire
 
 certificates = importlib.import_module("certificates")
 

@@ -7,6 +7,7 @@ In: whatever a callback returned. Out: messages that can be sent and, for a ``St
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias, final
 
 from ..codes import is_sendable
@@ -15,7 +16,7 @@ from ..messages import Outgoing, encode_message
 from .reasons import Close, Reason, stop_outcome
 from .results import CloseDetail, Messages, Ok, Push, Reply, Stop
 
-__all__ = ["MAX_CLOSE_TEXT", "Ending", "Enforcer", "Outcome"]
+__all__ = ["MAX_CLOSE_TEXT", "Ending", "Enforcer", "Outcome", "enforcer_for"]
 
 MAX_CLOSE_TEXT = 123  # bytes; RFC 6455 §5.5: 125 less the code
 
@@ -85,6 +86,12 @@ class Enforcer:
         if isinstance(messages, (list, tuple)):
             return [encode_message(message, self._validate_utf8) for message in messages]
         return (encode_message(messages, self._validate_utf8),)  # type: ignore[arg-type]  # the one other form
+
+
+@lru_cache
+def enforcer_for(handler: str, validate_utf8: bool) -> Enforcer:
+    """An :class:`Enforcer`, the same one for all connections that would have the same: it keeps nothing."""
+    return Enforcer(handler, validate_utf8)
 
 
 def _check_close(detail: CloseDetail) -> Close:

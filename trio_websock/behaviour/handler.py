@@ -11,7 +11,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from types import CodeType, ModuleType
-from typing import Any, Generic, NamedTuple, TypeVar, final, get_origin
+from typing import Any, Generic, NoReturn, TypeVar, final, get_origin
 
 from ..errors import describe
 from ..messages import Ping, Pong
@@ -90,20 +90,53 @@ class Handler(ABC, Generic[State, Info]):
         """
 
 
-class Callbacks(NamedTuple):
-    """The callbacks of one connection; ``handle_control`` is ``None`` where nobody wants it.
+@final
+class Callbacks:
+    """The callbacks of one connection.
 
-    ``is_prompt``: ``handle_in`` is a plain function or has no ``await``, as far as can be seen. ``awaitless``: of those
-    callbacks that are coroutine functions without an ``await``: theirs are never suspended.
+    All but the most frequent are looked up when they are called: bound for good they take a quarter of a KiB.
+
+    Args:
+        handler: what is known of them.
+        target: has them.
     """
 
-    init: Callable[[Any], Any]
-    handle_in: Callable[[str | bytes, Any], Any]
-    handle_control: Callable[[Ping | Pong, Any], Any] | None
-    handle_info: Callable[[Any, Any], Any]
-    terminate: Callable[[Reason, Any], Any] | None
-    is_prompt: bool = False
-    awaitless: tuple[CodeType, ...] = ()
+    __slots__ = ("_handler", "_target", "handle_in")
+
+    def __init__(self, handler: BoundHandler, target: Any) -> None:
+        self._handler = handler
+        self._target = target
+        self.handle_in: Callable[[str | bytes, Any], Any] = target.handle_in
+
+    @property
+    def init(self) -> Callable[[Any], Any]:
+        """The first."""
+        return self._target.init  # type: ignore[no-any-return]  # checked when it was bound
+
+    @property
+    def handle_control(self) -> Callable[[Ping | Pong, Any], Any] | None:
+        """``None`` where nobody wants control frames."""
+        return self._target.handle_control if _defines(self._target, "handle_control") else None
+
+    @property
+    def handle_info(self) -> Callable[[Any, Any], Any]:
+        """Where there is none, what it is required for fails."""
+        return getattr(self._target, "handle_info", None) or _refuse_info(self._target)
+
+    @property
+    def terminate(self) -> Callable[[Reason, Any], Any] | None:
+        """``None`` where nobody wants to know."""
+        return self._target.terminate if _defines(self._target, "terminate") else None
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether ``handle_in`` is a plain function or has no ``await``, as far as can be seen."""
+        return self._handler.is_prompt
+
+    @property
+    def awaitless(self) -> tuple[CodeType, ...]:
+        """Of those callbacks that are coroutine functions without an ``await``: theirs are never suspended."""
+        return self._handler.awaitless
 
 
 @final
@@ -118,7 +151,7 @@ class BoundHandler:
             class cannot be called without arguments.
     """
 
-    __slots__ = ("_awaitless", "_handler", "_is_prompt", "name")
+    __slots__ = ("_handler", "awaitless", "is_prompt", "name")
 
     def __init__(self, handler: object) -> None:
         handler = get_origin(handler) or handler  # of Echo[int, str] the class, which has the callbacks
@@ -133,9 +166,9 @@ class BoundHandler:
             _check_constructor(handler)
         self._handler = handler
         codes = {name: awaitless_code(getattr(handler, name, None)) for name in REPEATED}
-        self._awaitless = tuple(code for code in codes.values() if code is not None)
+        self.awaitless: tuple[CodeType, ...] = tuple(code for code in codes.values() if code is not None)
         may_wait = inspect.iscoroutinefunction(getattr(handler, "handle_in", None))
-        self._is_prompt = not may_wait or codes["handle_in"] is not None
+        self.is_prompt: bool = not may_wait or codes["handle_in"] is not None
 
     def open(self) -> Callbacks:
         """The callbacks for a new connection: of a new instance if the handler is a class.
@@ -145,16 +178,8 @@ class BoundHandler:
         try:
             target: Any = self._handler() if isinstance(self._handler, type) else self._handler
         except Exception as exc:
-            return _failing_callbacks(exc)
-        return Callbacks(
-            target.init,
-            target.handle_in,
-            target.handle_control if _defines(target, "handle_control") else None,
-            getattr(target, "handle_info", None) or _refuse_info(target),
-            target.terminate if _defines(target, "terminate") else None,
-            self._is_prompt,
-            self._awaitless,
-        )
+            target = _Stillborn(exc)
+        return Callbacks(self, target)
 
 
 def bind_handler(handler: object) -> BoundHandler:
@@ -204,11 +229,17 @@ def _missing_handle_info(handler: object, info: object) -> TypeError:
     return TypeError(f"handler {_name_of(handler)} was sent {describe(info)} but has no handle_info")
 
 
-def _failing_callbacks(exc: Exception) -> Callbacks:
-    def init(*args: object) -> None:
-        raise exc
+class _Stillborn:
+    """In place of an instance that could not be made."""
 
-    return Callbacks(init, init, None, init, None)
+    def __init__(self, exc: Exception) -> None:
+        self._exc = exc
+
+    def init(self, args: object) -> NoReturn:
+        raise self._exc
+
+    def handle_in(self, message: str | bytes, state: object) -> NoReturn:
+        raise self._exc  # never called, as init has failed
 
 
 def _refuse_info(handler: object) -> Callable[[Any, Any], Any]:

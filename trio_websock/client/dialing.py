@@ -15,17 +15,16 @@ from typing import NamedTuple, final
 import trio
 
 from ..errors import ConnectionLost, OptionError
-from ..hosts.stream import StreamTransport
+from ..hosts.stream import StreamTransport, open_stream_transport
 from ..hosts.stream_wire import wire_for
 from ..hosts.wire import Wire
 from ..options import Options
-from ..protocol.deflate import PerMessageDeflate
-from ..protocol.machine import Limits, Machine, Role
+from ..protocol.frames import Role
 from ..request import Headers, Request
 from .address import Address, parse_url, resolve_redirect
 from .answer import HandshakeResponse
 from .failures import ConnectFailed, UpgradeRejected, words_for
-from .handshake import Agreement, authorize, check_response, new_request, serialize_request
+from .handshake import authorize, check_response, new_request, serialize_request
 from .options import ClientOptions
 from .proxy import Proxy, proxy_for
 from .response import receive_response
@@ -122,7 +121,9 @@ async def _dial(address: Address, request: Request, client: ClientOptions, optio
     except BaseException:
         wire.abort()
         raise
-    return Opened(_transport_over(wire, agreement, options, leftover), request, response)
+    subprotocol, deflate = agreement.subprotocol, agreement.deflate
+    transport = open_stream_transport(wire, Role.CLIENT, options, subprotocol, deflate, leftover)
+    return Opened(transport, request, response)
 
 
 def _proxy_for(address: Address, client: ClientOptions) -> Proxy | None:
@@ -151,14 +152,3 @@ def _system_context() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _transport_over(wire: Wire, agreement: Agreement, options: Options, leftover: bytes) -> StreamTransport:
-    limits = Limits(
-        max_message_size=options.max_message_size,
-        max_frame_size=options.max_frame_size,
-        max_empty_fragments=options.max_empty_fragments,
-        validate_utf8=options.validate_utf8,
-    )
-    deflate = None if agreement.deflate is None else PerMessageDeflate(agreement.deflate, Role.CLIENT)
-    return StreamTransport(wire, Machine(Role.CLIENT, limits, deflate), agreement.subprotocol, leftover)

@@ -7,6 +7,7 @@ both sides; it adds no rule to either.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import final
 
 import trio
@@ -14,14 +15,54 @@ import trio
 from ..behaviour.reasons import Error, Remote
 from ..errors import ConnectionLost
 from ..messages import Outgoing
-from ..protocol.machine import Machine
+from ..options import Options
+from ..protocol.deflate import PerMessageDeflate
+from ..protocol.machine import Limits, Machine, Role
+from ..protocol.negotiation import DeflateParameters
 from ..transport import Arrival, Transport
 from .readiness import Watch
 from .wire import Wire
 
-__all__ = ["StreamTransport"]
+__all__ = ["StreamTransport", "open_stream_transport"]
 
 DISCARD_LEN = 1024  # frames skipped between two looks at the stream, once nothing that arrives matters
+
+
+def open_stream_transport(
+    wire: Wire,
+    role: Role,
+    options: Options,
+    subprotocol: str | None = None,
+    deflate: DeflateParameters | None = None,
+    leftover: bytes = b"",
+) -> StreamTransport:
+    """A WebSocket over ``wire``, after the handshake.
+
+    Args:
+        wire: owned from now on.
+        role: ours.
+        options: limits, and how text is checked.
+        subprotocol: agreed on in the handshake.
+        deflate: agreed on in the handshake.
+        leftover: bytes that came behind the handshake.
+    """
+    limits = _limits_of(
+        options.max_message_size, options.max_frame_size, options.max_empty_fragments, options.validate_utf8
+    )
+    extension = None if deflate is None else PerMessageDeflate(deflate, role)
+    return StreamTransport(wire, Machine(role, limits, extension), subprotocol, leftover)
+
+
+@lru_cache  # nearly all connections have the same, and need but one
+def _limits_of(
+    max_message_size: int | None, max_frame_size: int | None, max_empty_fragments: int, validate_utf8: bool
+) -> Limits:
+    return Limits(
+        max_message_size=max_message_size,
+        max_frame_size=max_frame_size,
+        max_empty_fragments=max_empty_fragments,
+        validate_utf8=validate_utf8,
+    )
 
 
 @final

@@ -63,6 +63,18 @@ MAX_FIELDS = 256
 
 _VERSIONS = {b"HTTP/1.1": "1.1", b"HTTP/1.0": "1.0"}
 
+# What nearly every handshake says: looked up, and kept once for all connections.
+_NAMES = (
+    *("Accept-Encoding", "Accept-Language", "Cache-Control", "Connection", "Cookie", "Host", "Origin", "Pragma"),
+    *("Sec-WebSocket-Extensions", "Sec-WebSocket-Key", "Sec-WebSocket-Protocol", "Sec-WebSocket-Version"),
+    *("Upgrade", "User-Agent"),
+)
+_VALUES = (
+    *("Upgrade", "upgrade", "keep-alive, Upgrade", "websocket", "WebSocket", "13", "no-cache"),
+    *("gzip, deflate", "gzip, deflate, br", "permessage-deflate", "permessage-deflate; client_max_window_bits"),
+)
+_FREQUENT = {word.encode(): word for word in (*_NAMES, *map(str.lower, _NAMES), *_VALUES)}
+
 # The fields that decide about framing and persistence; all others are the application's.
 _OURS = frozenset({b"connection", b"content-length", b"expect", b"host", b"transfer-encoding"})
 
@@ -84,7 +96,7 @@ class _Fields:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         value = value.strip(b" \t")
-        self.pairs.append((name.decode("latin-1"), value.decode("latin-1")))
+        self.pairs.append((_decode(name), _decode(value)))
         folded = name.lower()
         if folded in _OURS:
             self.ours.setdefault(folded, []).append(value)
@@ -94,6 +106,10 @@ class _Fields:
 
     def values(self, name: bytes) -> list[bytes]:
         return self.ours.get(name, [])
+
+
+def _decode(octets: bytes) -> str:
+    return _FREQUENT.get(octets) or octets.decode("latin-1")
 
 
 def parse_head(data: bytes) -> Head:

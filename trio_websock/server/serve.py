@@ -33,8 +33,9 @@ from .annex import Annex
 from .asgi import AsgiSite
 from .ledger import Ledger, Notice, Snapshot
 from .listeners import Admit, Entrance, open_entrances
-from .session import APPLICATION_PROTOCOL, Session, refuse_wire
+from .session import APPLICATION_PROTOCOL, House, Session
 from .site import Application, Site, site_for
+from .turning_away import refuse_wire
 
 __all__ = ["Server", "serve"]
 
@@ -67,6 +68,7 @@ class Server:
         self._options = server_options
         self._write_timeout = options.write_timeout
         self._sessions: dict[Session, None] = {}
+        self._house = House(self._see_off, self._interrupt)
         self._annex: Annex | None = None
         if server_options.http is not None:
             self._annex = Annex(server_options.http, options, ledger, self._interrupt)
@@ -253,7 +255,16 @@ class Server:
 
     def _admit(self, wire: Wire, http: AsgiSite | None = None) -> None:
         assert self._clients is not None
-        host = None if wire.client is None else wire.client[0]
+        session = Session(
+            wire,
+            self._site,
+            self._options,
+            write_timeout=self._write_timeout,
+            ledger=self._ledger,
+            http=http,
+            house=self._house,
+        )
+        host = session.host
         objection = self._object_to(host)
         if objection is not None:
             self._refuse(wire, objection)
@@ -261,11 +272,8 @@ class Server:
         if host is not None:
             self._sessions_of[host] = self._sessions_of.get(host, 0) + 1
         self._ledger.clients += 1
-        session = Session(
-            wire, self._site, self._options, write_timeout=self._write_timeout, ledger=self._ledger, http=http
-        )
         self._sessions[session] = None
-        self._clients.start_soon(self._entertain, session, host)
+        self._clients.start_soon(session.run)
 
     def _object_to(self, host: str | None) -> str | None:
         """Why a client from ``host`` cannot be taken; ``None`` if it can."""
@@ -276,18 +284,9 @@ class Server:
             return "too many connections from your address"
         return None
 
-    async def _entertain(self, session: Session, host: str | None) -> None:
-        try:
-            await session.run()
-        except* KeyboardInterrupt:
-            # Python raises it in whatever code is running, and here that is most often a callback; it is meant for
-            # the whole program.
-            self._interrupt()
-        finally:
-            del self._sessions[session]
-            self._forget_host(host)
-
-    def _forget_host(self, host: str | None) -> None:
+    def _see_off(self, session: Session) -> None:
+        host = session.host
+        del self._sessions[session]
         if host is not None:
             self._sessions_of[host] -= 1
             if not self._sessions_of[host]:

@@ -14,7 +14,8 @@ import enum
 import logging
 import math
 import ssl
-from typing import final
+from collections.abc import Callable
+from typing import NamedTuple, final
 
 import trio
 
@@ -35,7 +36,7 @@ from .ledger import Ledger
 from .site import Site, Wish
 from .upgrading import Agreement, agree_on_upgrade
 
-__all__ = ["APPLICATION_PROTOCOL", "Session", "refuse_wire"]
+__all__ = ["APPLICATION_PROTOCOL", "RETRY_AFTER", "House", "Session", "agree_on_keys"]
 
 logger: logging.Logger = logging.getLogger("trio_websock.server")
 
@@ -44,10 +45,6 @@ MIN_BODY_RATE = 1024
 
 # Seconds after which a client that was turned away may ask again: long enough for a restart, short enough for people.
 RETRY_AFTER = {"Retry-After": "5"}
-
-# Seconds a client has for taking in a refusal, all in all.
-REFUSAL_TIMEOUT = 2.0
-
 
 # What we speak, by its name in ALPN (RFC 7301).
 APPLICATION_PROTOCOL = "http/1.1"
@@ -62,6 +59,18 @@ class Phase(enum.Enum):
     OPEN = enum.auto()  # a WebSocket
 
 
+class House(NamedTuple):
+    """Who has taken the client in.
+
+    Args:
+        see_off: told that the client is gone.
+        interrupt: told that ``KeyboardInterrupt`` came, which is meant for the whole program.
+    """
+
+    see_off: Callable[[Session], None]
+    interrupt: Callable[[], None]
+
+
 @final
 class Session:
     """One accepted client.
@@ -73,10 +82,12 @@ class Session:
         write_timeout: seconds in which the client must take at least one byte of an answer.
         ledger: where to count, and where a shutdown is announced.
         http: what answers requests that are not for a WebSocket, instead of ``site``.
+        house: to be told of the end, if anybody is.
     """
 
     __slots__ = (
         "_channel",
+        "_house",
         "_http",
         "_ledger",
         "_options",
@@ -99,6 +110,7 @@ class Session:
         write_timeout: float,
         ledger: Ledger,
         http: AsgiSite | None = None,
+        house: House | None = None,
     ) -> None:
         self._wire = wire
         self._site = site
@@ -106,6 +118,7 @@ class Session:
         self._write_timeout = write_timeout
         self._ledger = ledger
         self._http = http
+        self._house = house
         self._phase = Phase.READING
         # Given its time here, because moving the deadline of a scope that runs costs more than making one.
         self._scope = trio.CancelScope(deadline=trio.current_time() + options.handshake_timeout)
@@ -135,22 +148,37 @@ class Session:
         """Cancelling was of no use: drop the client at least."""
         self._wire.abort()
 
+    @property
+    def host(self) -> str | None:
+        """The client's address; ``None`` where there is no such thing."""
+        return None if self._wire.client is None else self._wire.client[0]
+
     async def run(self) -> None:
         """The whole stay; raises no ``Exception``.
 
         Checkpoint: always. Cancelled: the client is dropped; an open connection ends as ``run_connection`` says.
         """
-        agreement = await self._speak_http()
-        if agreement is None:
-            return
-        connection, wish = self._open(agreement), agreement.wish
-        del agreement  # what the handshake needed is not kept for as long as the connection lives
+        house = self._house
         try:
-            await run_connection(connection, wish.handler, wish.args)
-        except Exception:
-            # Not expected of run_connection; but nothing that one client brings about may end the others.
-            logger.exception("unexpected failure of a connection with %s", self._wire.peer)
-            self._wire.abort()
+            agreement = await self._speak_http()
+            if agreement is None:
+                return
+            connection, wish = self._open(agreement), agreement.wish
+            del agreement  # what the handshake needed is not kept for as long as the connection lives
+            try:
+                await run_connection(connection, wish.handler, wish.args)
+            except Exception:
+                # Not expected of run_connection; but nothing that one client brings about may end the others.
+                logger.exception("unexpected failure of a connection with %s", self._wire.peer)
+                self._wire.abort()
+        except* KeyboardInterrupt:
+            # Python raises it in whatever code is running, and here that is most often a callback.
+            if house is None:
+                raise
+            house.interrupt()
+        finally:
+            if house is not None:
+                house.see_off(self)
 
     def _open(self, agreement: Agreement) -> Connection:
         assert self._channel is not None
@@ -207,7 +235,7 @@ class Session:
 
     async def _exchange(self) -> Agreement | None:
         if self._options.ssl_context is not None:
-            self._wire = await _agree_on_keys(self._wire, self._options.ssl_context)
+            self._wire = await agree_on_keys(self._wire, self._options.ssl_context)
         self._channel = HttpChannel(self._wire, self._options.max_head_size, self._options.max_body_size)
         try:
             return await self._answer_requests(self._channel)
@@ -348,7 +376,14 @@ class Session:
             is_sent = wire.flush_nowait()
 
 
-async def _agree_on_keys(wire: Wire, context: ssl.SSLContext) -> Wire:
+async def agree_on_keys(wire: Wire, context: ssl.SSLContext) -> Wire:
+    """TLS over ``wire``.
+
+    Raises:
+        ConnectionLost: there is none, or the client speaks something else than HTTP/1.1 over it.
+
+    Checkpoint: always. Cancelled: the wire is of no use any more.
+    """
     encrypted = TlsWire(wire, context, server_side=True)
     await encrypted.handshake()
     # The server's own context offers nothing else, but a callback for SNI may have chosen another one.
@@ -357,22 +392,3 @@ async def _agree_on_keys(wire: Wire, context: ssl.SSLContext) -> Wire:
             f"TLS agreed on {encrypted.application_protocol}: only {APPLICATION_PROTOCOL} is spoken here"
         )
     return encrypted
-
-
-async def refuse_wire(wire: Wire, context: ssl.SSLContext | None, reason: str) -> None:
-    """Turn a client away with 503, as cheaply as it goes: its request is not even parsed.
-
-    Checkpoint: always. Cancelled: the client is dropped.
-    """
-    answer = serialize_response(refusal(503, reason, RETRY_AFTER), closes=True)
-    try:
-        with trio.move_on_after(REFUSAL_TIMEOUT):
-            if context is not None:
-                wire = await _agree_on_keys(wire, context)
-            await wire.receive()
-            await wire.send_all([answer])
-            await HttpChannel(wire, 0, 0).linger()
-    except ConnectionLost:
-        pass  # it went by itself
-    finally:
-        await wire.aclose()

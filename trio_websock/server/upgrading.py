@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Unpack, final
 
 from ..connection import Connection
-from ..hosts.stream import StreamTransport
+from ..hosts.stream import open_stream_transport
 from ..hosts.subprotocol import choose_subprotocol
 from ..hosts.wire import Wire
 from ..options import ConnectionKeywords, Options
-from ..protocol.deflate import DeflateParameters, PerMessageDeflate, negotiate_deflate
-from ..protocol.machine import Limits, Machine, Role
+from ..protocol.frames import Role
+from ..protocol.negotiation import DeflateParameters, negotiate_deflate
 from ..protocol.upgrade import check_origin, check_upgrade_request, negotiate_subprotocol
 from ..request import Request
 from .answers import serialize_switch
@@ -42,12 +42,8 @@ class Agreement:
     def open(self, wire: Wire, leftover: bytes) -> Connection:
         """The connection, once the answer is on the wire."""
         options = self.wish.options
-        machine = Machine(Role.SERVER, _limits_of(options), self._extension())
-        transport = StreamTransport(wire, machine, self.subprotocol, leftover)
+        transport = open_stream_transport(wire, Role.SERVER, options, self.subprotocol, self.deflate, leftover)
         return Connection(transport, options, self.request)
-
-    def _extension(self) -> PerMessageDeflate | None:
-        return None if self.deflate is None else PerMessageDeflate(self.deflate, Role.SERVER)
 
 
 def agree_on_upgrade(request: Request, wish: Wish) -> Agreement:
@@ -91,12 +87,3 @@ def check_upgrade(request: Request, **options: Unpack[ConnectionKeywords]) -> No
     check_upgrade_request(request)
     check_origin(request, checked.origins)
     negotiate_subprotocol(request, checked.subprotocols, checked.require_subprotocol)
-
-
-def _limits_of(options: Options) -> Limits:
-    return Limits(
-        max_message_size=options.max_message_size,
-        max_frame_size=options.max_frame_size,
-        max_empty_fragments=options.max_empty_fragments,
-        validate_utf8=options.validate_utf8,
-    )
