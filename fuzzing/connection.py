@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 
 import trio
@@ -71,6 +72,26 @@ class Scripted:
 
     async def terminate(self, reason: object, state: int) -> None:
         await self.world.terminate(reason, state)
+
+
+class Awaiting(Scripted):
+    """The same, but run by the connection's own task, as each callback has an ``await``."""
+
+    async def init(self, args: object) -> object:
+        return await settle(super().init(args))
+
+    async def handle_in(self, message: str | bytes, state: int) -> object:
+        return await settle(super().handle_in(message, state))
+
+    async def handle_control(self, message: Ping | Pong, state: int) -> object:
+        return await settle(super().handle_control(message, state))
+
+    async def handle_info(self, info: int, state: int) -> object:
+        return await settle(super().handle_info(info, state))
+
+
+async def settle(result: object) -> object:
+    return await result if isinstance(result, Awaitable) else result
 
 
 class World:
@@ -318,8 +339,9 @@ class World:
     # The whole life.
 
     async def run(self) -> None:
+        handler = Awaiting(self) if self.script.awaits else Scripted(self)
         with self.scope:
-            self.reason = await run_connection(self.connection, bind_handler(Scripted(self)), None)
+            self.reason = await run_connection(self.connection, bind_handler(handler), None)
         self.has_ended = True
 
     async def live(self) -> None:

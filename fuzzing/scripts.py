@@ -34,6 +34,7 @@ class Script:
     """What happens: how the connection is set up, what its callbacks do, and the steps from outside."""
 
     options: dict[str, Any]
+    awaits: bool  # whether each callback has an await; otherwise it is run without one as far as it goes
     first: int  # messages in one packet with the handshake
     plans: list[Plan]
     farewell: str  # what terminate does
@@ -68,6 +69,7 @@ SCRIPTS = st.builds(
             "mailbox_size": st.sampled_from([2, 1]),
         },
     ),
+    awaits=st.booleans(),
     first=st.integers(0, 2),
     plans=st.lists(st.builds(Plan, st.sampled_from(PAUSES), st.sampled_from(RESULTS)), max_size=8),
     farewell=st.sampled_from(["none", "sleep", "raise", "for ever"]),

@@ -5,6 +5,7 @@ Tests say how it then ends; see ``test_endings.py``.
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 
@@ -13,6 +14,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_websock import NORMAL, Ok, Push, Stop, serve, upgrade
 from trio_websock.hosts.wire import SocketWire
+
+ways = importlib.import_module("ways")
 
 HANDSHAKE = (
     b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -67,8 +70,9 @@ def open_tcp_pair():
 class Life:
     """One connection's life up to a moment: the handler, the server and the peer of one test."""
 
-    def __init__(self, moment):
+    def __init__(self, moment, way=ways.awaiting):
         self.moment = moment
+        self.way = way  # a callback comes to run
         self.reached = trio.Event()  # the moment
         self.gate = trio.Event()  # what is running at the moment goes on
         self.outcome = lambda: Ok(None)  # how it then ends
@@ -81,7 +85,7 @@ class Life:
 
     async def application(self, request):
         await self.pause("before init")
-        return upgrade(self, None)
+        return upgrade(self.way(self), None)
 
     async def pause(self, moment):
         if moment == self.moment:

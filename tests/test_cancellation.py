@@ -10,6 +10,7 @@ import importlib
 import logging
 import math
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,6 +30,7 @@ from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing import each_checkpoint
 
 certificates = importlib.import_module("certificates")
+ways = importlib.import_module("ways")
 
 LIMITS = Limits(max_message_size=2**20, max_frame_size=None, max_empty_fragments=10, validate_utf8=True)
 KEY = b"\0\0\0\0"  # masks nothing, so that the bytes below can be read
@@ -96,6 +98,7 @@ class Struck:
     """One connection, its handler, and what is needed to strike it."""
 
     pushed: list[bytes]
+    way: Callable[[object], object] = ways.awaiting
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)  # of the handler's own
     outer: trio.CancelScope = field(default_factory=trio.CancelScope)  # of the whole connection
     failing: trio.Event = field(default_factory=trio.Event)
@@ -252,7 +255,7 @@ async def run_struck(wire_kind, size, interruption, struck):
 
     async def run():
         with struck.outer:
-            await run_connection(struck.connection, bind_handler(struck), None)
+            await run_connection(struck.connection, bind_handler(struck.way(struck)), None)
         struck.resumed.set()
 
     with interruption:
@@ -285,7 +288,7 @@ def check_output(struck, received, strike, pushed, *, has_struck):
         assert following.startswith(rest) or rest[:1] == b"\x88"
 
 
-def sweep(run, strike, pushed, clock=None):
+def sweep(run, strike, pushed, clock=None, way=ways.awaiting):
     """Strike at every moment there is; how many there were."""
 
     def act(connection):
@@ -293,7 +296,7 @@ def sweep(run, strike, pushed, clock=None):
 
     for count, interruption in enumerate(each_checkpoint(act)):
         trio._core._run._r.seed(count)  # Trio shuffles what is due in one turn, and has no public way to say how
-        struck = Struck(pushed)
+        struck = Struck(pushed, way)
         received = trio.run(run, interruption, struck, clock=clock and clock())
         check_output(struck, received, strike, pushed, has_struck=interruption.has_struck)
     return count
@@ -304,9 +307,10 @@ every_strike = pytest.mark.parametrize("strike", STRIKES, ids=str)
 
 
 @every_strike
+@ways.EACH_WAY
 @pytest.mark.parametrize("wire_kind", [Unix, Tls, Memory])
-def test_small_messages_come_whole_whatever_step_is_struck(wire_kind, strike):
-    assert sweep(partial(run_struck, wire_kind, 2048), strike, MANY_SMALL, virtual_time) > 40
+def test_small_messages_come_whole_whatever_step_is_struck(wire_kind, way, strike):
+    assert sweep(partial(run_struck, wire_kind, 2048), strike, MANY_SMALL, virtual_time, way) > 40
 
 
 @every_strike
@@ -347,7 +351,7 @@ async def run_served(grace, interruption, struck):
 
     async def run():
         with struck.outer:
-            await serve(struck, listeners=[listener], grace=grace)
+            await serve(struck.way(struck), listeners=[listener], grace=grace)
 
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
     with interruption:
@@ -361,7 +365,8 @@ async def run_served(grace, interruption, struck):
     return frames
 
 
+@ways.EACH_WAY
 @pytest.mark.parametrize(("grace", "drops"), [(15, False), (0, True)], ids=["with grace", "without grace"])
-def test_frames_come_whole_whatever_step_serve_is_cancelled_at(grace, drops):
+def test_frames_come_whole_whatever_step_serve_is_cancelled_at(grace, drops, way):
     strike = Strike("cancel serve", lambda struck: struck.outer.cancel(), 1001, drops)
-    assert sweep(partial(run_served, grace), strike, MANY_SMALL, virtual_time) > 40
+    assert sweep(partial(run_served, grace), strike, MANY_SMALL, virtual_time, way) > 40

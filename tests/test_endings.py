@@ -29,6 +29,7 @@ from trio_websock import (
 from trio_websock.testing import ScriptedPeer
 
 lives = importlib.import_module("lives")
+ways = importlib.import_module("ways")
 
 WRITTEN = {"while writing": lives.STUCK, "while the loop waits for the peer": lives.HUGE}
 
@@ -196,9 +197,9 @@ def parse_frames(data):
 # The test
 
 
-async def live_and_end(ending, moment, open_pair):
+async def live_and_end(ending, moment, way, open_pair):
     """The life that has been led, and what the peer got."""
-    life = lives.Life(moment)
+    life = lives.Life(moment, way)
     lives.watch_any_socket()
     before = lives.count_resources()
     with trio.fail_after(10_000):
@@ -257,10 +258,11 @@ def check_logged(caplog, ending, moment):
     assert len(errors) == (RULED[ending][0] is RAISED or is_cut_off)
 
 
+@ways.EACH_WAY
 @pytest.mark.parametrize(("ending", "moment"), possible(ending for ending in RULED if ending is not peer_resets))
-def test_end_is_told_once_and_leaves_nothing_behind(ending, moment, caplog):
+def test_end_is_told_once_and_leaves_nothing_behind(ending, moment, way, caplog):
     clock = MockClock(autojump_threshold=0)
-    life, received = trio.run(live_and_end, ending, moment, lives.open_unix_pair, clock=clock)
+    life, received = trio.run(live_and_end, ending, moment, way, lives.open_unix_pair, clock=clock)
     reason, code = ruled(ending, moment)
     check_terminated(life, reason)
     check_received(received, WRITTEN.get(moment), code, may_be_cut=ending in (server_aborts, peer_takes_nothing))
@@ -268,9 +270,10 @@ def test_end_is_told_once_and_leaves_nothing_behind(ending, moment, caplog):
     gc.collect()
 
 
+@ways.EACH_WAY
 @pytest.mark.parametrize(("ending", "moment"), possible([peer_resets]))
-def test_reset_is_told_once_and_leaves_nothing_behind(ending, moment, caplog):
-    life, _ = trio.run(live_and_end, ending, moment, lives.open_tcp_pair)
+def test_reset_is_told_once_and_leaves_nothing_behind(ending, moment, way, caplog):
+    life, _ = trio.run(live_and_end, ending, moment, way, lives.open_tcp_pair)
     check_terminated(life, ruled(ending, moment)[0])
     check_logged(caplog, ending, moment)
     gc.collect()

@@ -21,6 +21,7 @@ from trio_websock import (
 from trio_websock.testing.connection import open_test_connection
 
 slow = importlib.import_module("slow")
+ways = importlib.import_module("ways")
 Slow, KEY, wired = slow.Slow, slow.KEY, slow.wired
 
 PING, PONG = b"\x89\x81" + KEY + b"p", b"\x8a\x01p"
@@ -66,10 +67,14 @@ async def in_handle_control(peer):
     await peer.send(Ping(b""))
 
 
+BUSY = [(SlowInit, in_init), (Slow, in_handle_in), (Slow, in_handle_info), (SlowWithControl, in_handle_control)]
 busy = pytest.mark.parametrize(
     ("handler", "begin"),
-    [(SlowInit, in_init), (Slow, in_handle_in), (Slow, in_handle_info), (SlowWithControl, in_handle_control)],
-    ids=["in init", "in handle_in", "in handle_info", "in handle_control"],
+    [
+        pytest.param(way(handler), begin, id=f"{begin.__name__.replace('_', ' ', 1)}, {way.__name__}")
+        for handler, begin in BUSY
+        for way in (ways.prompt, ways.awaiting)
+    ],
 )
 
 
@@ -203,8 +208,9 @@ async def test_no_idle_timeout_while_output_waits(autojump_clock):
         assert not peer.connection.is_closing
 
 
+@ways.EACH_WAY
 @pytest.mark.parametrize("begin", [in_handle_in, in_handle_info])
-async def test_no_idle_timeout_because_a_callback_blocked_the_thread(begin, autojump_clock):
+async def test_no_idle_timeout_because_a_callback_blocked_the_thread(begin, way, autojump_clock):
     class Blocking(Slow):
         def handle_in(self, message, state):
             autojump_clock.jump(1000)
@@ -212,7 +218,7 @@ async def test_no_idle_timeout_because_a_callback_blocked_the_thread(begin, auto
 
         handle_info = handle_in
 
-    async with open_test_connection(Blocking, timeout=10) as peer:
+    async with open_test_connection(way(Blocking), timeout=10) as peer:
         await trio.sleep(9)
         await begin(peer)
         await trio.sleep(9)
@@ -221,9 +227,10 @@ async def test_no_idle_timeout_because_a_callback_blocked_the_thread(begin, auto
         assert peer.connection.is_closing
 
 
-async def test_no_idle_timeout_because_another_connection_blocked_the_thread(autojump_clock):
+@ways.EACH_WAY
+async def test_no_idle_timeout_because_another_connection_blocked_the_thread(way, autojump_clock):
     async with (
-        open_test_connection(Blocking(autojump_clock), timeout=10) as other,
+        open_test_connection(way(Blocking(autojump_clock)), timeout=10) as other,
         open_test_connection(Slow, timeout=10) as peer,
     ):
         await other.send("1000")
@@ -233,7 +240,8 @@ async def test_no_idle_timeout_because_another_connection_blocked_the_thread(aut
         assert peer.connection.is_closing
 
 
-async def test_no_write_timeout_because_a_callback_blocked_the_thread(autojump_clock):
+@ways.EACH_WAY
+async def test_no_write_timeout_because_a_callback_blocked_the_thread(way, autojump_clock):
     class Pushing(Slow):
         async def handle_in(self, message, state):
             if message == "output":
@@ -243,7 +251,7 @@ async def test_no_write_timeout_because_a_callback_blocked_the_thread(autojump_c
             autojump_clock.jump(1000)
             return Ok(state)
 
-    async with open_test_connection(Pushing, write_timeout=30) as peer:
+    async with open_test_connection(way(Pushing), write_timeout=30) as peer:
         peer.transport.take(0)
         start = trio.current_time()
         await peer.send("output", "block")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ import pytest
 import trio
 import trio.testing
 
-from trio_websock import Server, serve
+from trio_websock import Request, Server, Upgrade, serve
+from trio_websock.behaviour.handler import bind_handler, is_handler
 from trio_websock.testing.host_checks import ALL_CHECKS, Capability, Check, Host, missing_capabilities, run_check
 from trio_websock.testing.memory_listener import MemoryListener
+from trio_websock.testing.stage import Witness
 
 certificates = importlib.import_module("certificates")
+ways = importlib.import_module("ways")
 contexts = cache(certificates.localhost_contexts)
 
 OWN_SERVER = frozenset(
@@ -162,7 +166,48 @@ class MemoryHost:
             yield server
 
 
-HOSTS: list[Host] = [TcpHost(), TlsHost(), UnixHost(), MemoryHost()]
+def awaiting(app: Any) -> object:
+    """What is served, but each callback has an ``await``."""
+    if is_handler(app):
+        return ways.awaiting(app)
+
+    async def ask(request: Request) -> object:
+        answer = app(request)
+        if inspect.isawaitable(answer):
+            answer = await answer
+        return replace(answer, handler=ways.awaiting(answer.handler)) if isinstance(answer, Upgrade) else answer
+
+    return ask
+
+
+@dataclass(frozen=True)
+class AwaitingTcpHost(TcpHost):
+    """The same, but every callback is run by the connection's own task: most of the checks have prompt ones."""
+
+    name: str = "native over TCP, callbacks with an await"
+
+    def open_server(self, app: object, **options: Any) -> AbstractAsyncContextManager[NativeServer]:
+        return super().open_server(awaiting(app), **options)
+
+
+@dataclass(frozen=True)
+class AwaitingMemoryHost(MemoryHost):
+    """The same in memory."""
+
+    name: str = "native in memory, callbacks with an await"
+
+    def open_server(self, app: object, **options: Any) -> AbstractAsyncContextManager[NativeServer]:
+        return super().open_server(awaiting(app), **options)
+
+
+HOSTS: list[Host] = [
+    TcpHost(),
+    TlsHost(),
+    UnixHost(),
+    MemoryHost(),
+    AwaitingTcpHost(),
+    AwaitingMemoryHost(),
+]
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.name)
@@ -180,3 +225,9 @@ def test_every_check_is_asked_of_some_host() -> None:
 
 def test_no_two_checks_make_the_same_claim() -> None:
     assert len({str(check) for check in ALL_CHECKS}) == len(ALL_CHECKS)
+
+
+def test_hosts_that_say_so_have_no_prompt_callbacks() -> None:
+    handler = bind_handler(awaiting(Witness))
+    assert not handler.is_prompt
+    assert not handler.awaitless
