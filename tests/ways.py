@@ -74,7 +74,7 @@ def awaiting(handler: object) -> object:
 
 
 def prompt(handler: object) -> object:
-    """``handler``, but each of its callbacks is a plain function: run at once, as far as what it returns needs no task."""
+    """``handler``, but each of its callbacks is a plain function: run at once, as far as what it returns lets it."""
     return _around(_Prompt, handler)
 
 

@@ -20,7 +20,7 @@ from trio_websock import Request, Server, Upgrade, serve
 from trio_websock.behaviour.handler import bind_handler, is_handler
 from trio_websock.testing.host_checks import ALL_CHECKS, Capability, Check, Host, missing_capabilities, run_check
 from trio_websock.testing.memory_listener import MemoryListener
-from trio_websock.testing.stage import Witness
+from trio_websock.testing.stage import Stage, Witness
 
 certificates = importlib.import_module("certificates")
 ways = importlib.import_module("ways")
@@ -228,6 +228,6 @@ def test_no_two_checks_make_the_same_claim() -> None:
 
 
 def test_hosts_that_say_so_have_no_prompt_callbacks() -> None:
-    handler = bind_handler(awaiting(Witness))
+    handler = bind_handler(awaiting(Witness(Stage(MemoryHost()))))
     assert not handler.is_prompt
     assert not handler.awaitless
