@@ -16,6 +16,7 @@ import trio
 
 from trio_websock import (
     NORMAL,
+    Connection,
     Handler,
     Ok,
     Prepared,
@@ -26,6 +27,7 @@ from trio_websock import (
     Result,
     Stop,
     Upgrade,
+    broadcast,
     current_connection,
     prepare,
     serve,
@@ -34,18 +36,13 @@ from trio_websock import (
 
 PAGE = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
 REFUSED = 4001  # 4000 to 4999 are the application's own
-room: dict[str, trio.MemorySendChannel[Prepared]] = {}
+room: dict[str, Connection] = {}
 
 
 def tell_everybody(**event: object) -> None:
     message = prepare(json.dumps(event))  # encoded here, and not again for each who is told
-    for mailbox in room.values():
-        try:
-            mailbox.send_nowait(message)
-        except trio.WouldBlock:
-            pass  # more than a thousand events behind: this one misses some, and nobody waits for it
-        except trio.BrokenResourceError:
-            pass  # it is just leaving: its terminate comes next
+    # Returns who is more than a thousand events behind, or just leaving: they miss this one, and nobody waits for them.
+    broadcast(room.values(), message)
 
 
 class Chat(Handler[str | None, Prepared]):
@@ -55,7 +52,7 @@ class Chat(Handler[str | None, Prepared]):
         if name in room or not 0 < len(name) <= 24:
             why = f"{name} is already here: choose another name" if name in room else "A name has 1 to 24 characters"
             return Stop(NORMAL, None, close=(REFUSED, why))
-        room[name] = current_connection().mailbox
+        room[name] = current_connection()
         tell_everybody(kind="joined", name=name, people=sorted(room))
         return Ok(name)
 

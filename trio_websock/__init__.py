@@ -7,6 +7,7 @@ A map of the house; imports point down only:
 * ``client``: the other end of a WebSocket.
 * ``nursery``: one connection from beginning to end: start reading here. Around it ``dispatch`` (the loop), ``inbox``,
   ``mailbox``, ``idle``, ``keepalive``, ``writer``, ``exit``, and ``transport``, the port to the hosts.
+  ``broadcasting``: one item for many of them.
 * ``behaviour``: what a handler is and what its results mean. ``protocol``: RFC 6455 and RFC 7692 without I/O.
 * ``codes``, ``errors``, ``messages``, ``options``, ``request``, ``response``: the vocabulary.
 """
@@ -27,6 +28,7 @@ from .behaviour.reasons import (
     Timeout,
 )
 from .behaviour.results import Ok, Push, Reply, Result, Stop
+from .broadcasting import broadcast
 from .client import (
     Again,
     Client,
@@ -137,6 +139,7 @@ __all__ = [
     "WebSockError",
     "WebSocket",
     "WriteTimeout",
+    "broadcast",
     "check_upgrade",
     "connect",
     "current_connection",

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from types import CoroutineType, coroutine
 from typing import Any, NoReturn, final
 
@@ -186,30 +186,27 @@ class Dispatcher:
                 self._apply(await self._await_result(result))
         self._is_resting = False
 
-    def _stand_in(self, items: Sequence[Item]) -> Sequence[Item]:
+    def _stand_in(self, items: Iterator[Item]) -> None:
         """Do the work of the parked loop without waking it, as far as that takes no waiting. In any task.
 
         A callback without an ``await``, run in the loop's context, notices the difference only if it asks which task it
-        is in; it costs a turn of the scheduler less. What is left of ``items`` is returned.
+        is in; it costs a turn of the scheduler less.
         """
         loop = self._inbox.loop
-        if loop.task is None:
-            return items
-        due = iter(items)
-        if not loop.task.context.run(self._run_promptly, due):
+        if loop.task is not None and not loop.task.context.run(self._run_promptly, items):
             loop.wake()
-        return list(due)
 
     @trio.lowlevel.disable_ki_protection  # whoever noticed the message may be protected; a callback never is
     def _run_promptly(self, items: Iterator[Item]) -> bool:
-        """Run the callbacks that are due; whether the loop may stay parked."""
+        """Run the callbacks that are due; whether the loop may stay parked. Raises nothing: that is for the loop."""
         try:
             finish(self._run_callbacks(items))
+            if self._left is not _NO_RESULT or self.ending is not None or self._inbox.interruption is not None:
+                return False
+            if self._unsent_size > MAX_UNSENT_SIZE or not self._writer.flush(self._nursery):
+                return False
         except BaseException as exc:
             self._left = _raise(exc)
-        if self._left is not _NO_RESULT or self.ending is not None or self._inbox.interruption is not None:
-            return False
-        if self._unsent_size > MAX_UNSENT_SIZE or not self._writer.flush(self._nursery):
             return False
         self._unsent_size = 0
         self._idle.resume()

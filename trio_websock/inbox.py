@@ -53,6 +53,7 @@ class Inbox:
         "_max_infos",
         "_max_messages",
         "_max_size",
+        "_posted",
         "_put",
         "_reader",
         "_size",
@@ -70,6 +71,7 @@ class Inbox:
         # is put waits in the one; what is taken comes off the end of the other, which is the first one reversed.
         self._put: list[Item] = []
         self._due: list[Item] = []
+        self._posted: list[Item] | None = None
         self._max_messages = max_messages
         self._max_size = max_size
         self._max_infos = max_infos
@@ -79,8 +81,8 @@ class Inbox:
         self._is_closed = False
         #: Where the loop is parked while there is nothing to take.
         self.loop: Parking = Parking()
-        #: Deals with items in place of the loop while that is parked, and returns those it leaves to it.
-        self.stand_in: Callable[[Sequence[Item]], Sequence[Item]] | None = None
+        #: Deals with items in place of the loop while that is parked, and leaves those that have to wait for it.
+        self.stand_in: Callable[[Iterator[Item]], None] | None = None
         self._reader = Parking()
         self._mailbox: Parking | None = None  # most connections have none
         self.interruption: Reason | None = None
@@ -93,34 +95,64 @@ class Inbox:
         self.reading_since: float = -math.inf
 
     def put_arrivals(self, batch: Sequence[Arrival]) -> None:
-        """Queue what one read yielded, or what the stand-in leaves of it."""
+        """Have what one read yielded dealt with, or queue it."""
         if self._is_closed:
             return
         self.received += len(batch)
-        left = batch if self.stand_in is None else self.stand_in(batch)
+        left = self._left_of(batch)
         if left:
             self._arrivals += len(left)
             for item in left:
                 if type(item) is str or type(item) is bytes:
                     self._size += len(item)
-            self._queue(left)
+            self._put.extend(left)
+            self.serve()
 
     def put_info(self, item: object) -> None:
-        """Queue one mailbox item; behind the end it is kept for the next :meth:`close` to return."""
+        """Have one mailbox item dealt with, or queue it; behind the end it is kept for the next :meth:`close`."""
         self.put_infos((item,))
 
     def put_infos(self, items: Sequence[object]) -> None:
-        """Queue several of them, as one."""
+        """As :meth:`put_info`, for several of them, as one."""
         self.infos_put += len(items)
-        infos: Sequence[Item] = [Info(item) for item in items]
-        left = infos if self.stand_in is None else self.stand_in(infos)
+        left = self._left_of([Info(item) for item in items])
         if left:
             self._infos += len(left)
-            self._queue(left)
+            self._put.extend(left)
+            self.serve()
 
-    def _queue(self, items: Sequence[Item]) -> None:
-        self._put.extend(items)
-        self.loop.wake()
+    def post_info(self, item: object) -> None:
+        """Take one mailbox item, and leave it to the caller to :meth:`serve`, soon but in another turn.
+
+        It is not queued before: a callback that posts to its own connection would go on for ever.
+        """
+        self.infos_put += 1
+        self._infos += 1
+        if self._posted is None:
+            self._posted = []
+        self._posted.append(Info(item))
+
+    def serve(self) -> None:
+        """Have what is posted and queued dealt with, by the stand-in or by the loop."""
+        self._queue_posted()
+        if self.stand_in is not None:
+            self.stand_in(self.take())
+        if self._due or self._put:
+            self.loop.wake()
+
+    def _queue_posted(self) -> None:
+        if self._posted is not None:
+            self._put += self._posted
+            self._posted = None
+
+    def _left_of(self, items: Sequence[Item]) -> Sequence[Item]:
+        """What the stand-in leaves of items that need not wait behind others."""
+        self._queue_posted()
+        if self.stand_in is None or self._due or self._put:
+            return items
+        rest = iter(items)
+        self.stand_in(rest)
+        return list(rest)
 
     def interrupt(self, reason: Reason) -> None:
         """Have the loop end before the next item; the first reason counts."""
@@ -135,6 +167,7 @@ class Inbox:
             The mailbox items that were dropped, in order. More may follow, as the mailbox task is still moving them:
             ask again when it has ended.
         """
+        self._queue_posted()
         infos = [item.item for item in (*reversed(self._due), *self._put) if type(item) is Info]
         self._is_closed = True
         self.stand_in = None  # it leads back to us

@@ -101,6 +101,31 @@ class Mailbox:
         self._is_closed = True
         return [] if self._ends is None else close_mailbox(self._ends.receiver)
 
+    def post_nowait(self, item: object) -> bool:
+        """Send ``item`` past the channel, if nothing waits there, into the inbox; whether it could be sent.
+
+        Whoever posts calls :meth:`Inbox.serve`, soon.
+        """
+        if self._is_closed:
+            return False
+        has_room = self._inbox.info_room > 0
+        if self._ends is not None:
+            channel = self._ends.sender.statistics()
+            is_handing_over = self._inbox.expects_info and not channel.tasks_waiting_receive
+            if not has_room or channel.current_buffer_used or is_handing_over or not channel.open_send_channels:
+                return self._send_nowait(item)
+        if has_room:
+            self._inbox.post_info(item)
+        return has_room
+
+    def _send_nowait(self, item: object) -> bool:
+        assert self._ends is not None
+        try:
+            self._ends.sender.send_nowait(item)
+        except (trio.WouldBlock, trio.ClosedResourceError, trio.BrokenResourceError):
+            return False
+        return True
+
     async def _receive(self, receiver: trio.MemoryReceiveChannel[Any]) -> None:
         """The mailbox task: move items into the inbox as they come, until every sender is closed."""
         inbox = self._inbox

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import trio
 
-from trio_websock import Handler, Ok, Prepared, Push, Reason, Result, Server, current_connection, prepare, serve
+from trio_websock import (
+    Connection,
+    Handler,
+    Ok,
+    Prepared,
+    Push,
+    Reason,
+    Result,
+    Server,
+    broadcast,
+    current_connection,
+    prepare,
+    serve,
+)
 from trio_websock.protocol import COMPILED
 
 from .startup import TICK, Settings, announce, delays, parse_settings
 
-members: set[trio.MemorySendChannel[Prepared]] = set()
+members: set[Connection] = set()
 
 
 def tell_members(message: str | bytes) -> None:
-    prepared = prepare(message)
-    for mailbox in members:
-        with suppress(trio.WouldBlock):  # who does not keep up misses some
-            mailbox.send_nowait(prepared)
+    broadcast(members, prepare(message))  # who does not keep up misses some
 
 
 class Echo(Handler[None, str]):
@@ -41,7 +50,7 @@ class PlainEcho(Handler[None, str]):
 
 class Member(Handler[None, Prepared]):
     async def init(self, args: object) -> Result[None]:
-        members.add(current_connection().mailbox)
+        members.add(current_connection())
         return Ok(None)
 
     async def handle_in(self, message: str | bytes, state: None) -> Result[None]:
@@ -52,12 +61,12 @@ class Member(Handler[None, Prepared]):
         return Push(info, state)
 
     async def terminate(self, reason: Reason, state: None) -> None:
-        members.discard(current_connection().mailbox)
+        members.discard(current_connection())
 
 
 class PlainMember(Handler[None, Prepared]):
     def init(self, args: object) -> Result[None]:
-        members.add(current_connection().mailbox)
+        members.add(current_connection())
         return Ok(None)
 
     def handle_in(self, message: str | bytes, state: None) -> Result[None]:
@@ -68,7 +77,7 @@ class PlainMember(Handler[None, Prepared]):
         return Push(info, state)
 
     def terminate(self, reason: Reason, state: None) -> None:
-        members.discard(current_connection().mailbox)
+        members.discard(current_connection())
 
 
 async def tick(mailbox: trio.MemorySendChannel[str]) -> None:
