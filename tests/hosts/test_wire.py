@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 
 import pytest
 import trio
@@ -117,6 +118,23 @@ async def test_cancelled_wait_loses_and_repeats_nothing(pair):
         await wire.flush_some()
     assert scope.cancelled_caught
     assert await read_while(theirs, wire) == data
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody attends where there is no epoll")
+async def test_dismissing_who_attends_to_the_socket_leaves_what_is_being_sent_alone(pair):
+    wire, theirs = pair
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.receive_each, bool)
+        theirs.send(b"x")
+        await wait_all_tasks_blocked()
+        data = fill(wire)
+        nursery.start_soon(wire.watch.attend)
+        nursery.start_soon(wire.flush_some)
+        await wait_all_tasks_blocked()
+        wire.watch.dismiss()
+        await wait_all_tasks_blocked()
+        assert await read_while(theirs, wire) == data
+        nursery.cancel_scope.cancel()
 
 
 async def test_flush_to_a_peer_that_is_gone_is_a_lost_connection(pair):

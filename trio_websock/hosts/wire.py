@@ -272,6 +272,8 @@ class SocketWire(Wire):
         except BlockingIOError:
             pass
         except (OSError, trio.ClosedResourceError) as exc:
+            if isinstance(exc, trio.ClosedResourceError) and self._fd >= 0:
+                return  # only who attended to the socket was dismissed, and with him whoever waits for it
             self._forget_unsent()
             raise ConnectionLost(f"nothing more can be sent: {exc}") from exc
         finally:
