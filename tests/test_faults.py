@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import suppress
 
 import pytest
 import trio
 
-from trio_websock.faults import split_fault
+from trio_websock.faults import is_by_child, split_fault
 
 stray = importlib.import_module("stray")
 
@@ -40,3 +41,17 @@ async def test_a_cancellation_of_ours_goes_on() -> None:
         scope.cancel()
         assert split_fault(exc) == (None, exc)
         await trio.lowlevel.checkpoint()
+
+
+async def fail() -> None:
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_cancellation_says_whether_it_is_for_a_child_that_failed(fails: bool) -> None:
+    with suppress(ExceptionGroup):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail) if fails else nursery.cancel_scope.cancel()
+            with pytest.raises(trio.Cancelled) as caught:
+                await trio.sleep_forever()
+            assert is_by_child(caught.value) == fails

@@ -235,15 +235,56 @@ async def test_connection_cancelled_when_it_was_ending_anyway_tells_the_reason_t
     assert (peer.connection.reason, terminations(Stopping)) == (Normal(), [("terminate", Normal(), 0)])
 
 
-async def test_escaped_cancelled_of_a_scope_the_handler_opened_is_an_error(autojump_clock, caplog):
+async def leak():
+    raise await stray.stray_cancelled()
+
+
+async def leak_in_a_made_group():
+    raise BaseExceptionGroup("of a callback", [await stray.stray_cancelled()])
+
+
+@pytest.mark.parametrize("leak", [leak, leak_in_a_made_group])
+async def test_escaped_cancelled_of_a_scope_the_handler_opened_is_an_error(leak, autojump_clock, caplog):
     class Leaking(Echo):
         async def handle_in(self, message, count):
-            raise await stray.stray_cancelled()
+            await leak()
 
     async with open_test_connection(Leaking, raise_handler_errors=False) as peer:
         await peer.send("x")
         assert peer.close_sent == (1011, "")
         assert isinstance(terminations(Leaking)[0][1].cause, trio.Cancelled)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+@pytest.mark.parametrize("leak", [leak, leak_in_a_made_group])
+async def test_escaped_cancelled_of_a_task_of_the_nursery_is_an_error(leak, autojump_clock, caplog):
+    class Starting(Echo):
+        def handle_in(self, message, count):
+            current_connection().nursery.start_soon(leak)
+            return Ok(count)
+
+    async with open_test_connection(Starting, raise_handler_errors=False) as peer:
+        await peer.send("x")
+        assert peer.close_sent == (1011, "")
+        assert isinstance(terminations(Starting)[0][1].cause, trio.Cancelled)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+async def test_own_cancellation_beside_a_failure_in_a_group_goes_on(autojump_clock, caplog):
+    class Failing(Echo):
+        async def handle_in(self, message, count):
+            try:
+                await trio.sleep_forever()
+            except trio.Cancelled as exc:
+                raise BaseExceptionGroup("of a callback", [exc, ValueError("on the way out")]) from None
+
+    with trio.CancelScope() as scope:
+        async with open_test_connection(Failing, raise_handler_errors=False) as peer:
+            await peer.send("x")
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert peer.close_sent == (1011, "")
+    assert isinstance(terminations(Failing)[0][1].cause, ValueError)
 
 
 # Shutdown

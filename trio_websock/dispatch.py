@@ -16,7 +16,6 @@ In: the inbox. Out: messages to the writer, and at the end an :class:`~trio_webs
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from types import CoroutineType, coroutine
 from typing import Any, NoReturn, final
@@ -30,7 +29,8 @@ from .behaviour.reasons import Close, Error, Reason, close_for
 from .behaviour.results import RESULT_TYPES
 from .codes import CloseCode
 from .connection import Connection
-from .errors import RemoteError, TransportError
+from .errors import RemoteError, TransportError, only_exception
+from .faults import split_fault
 from .idle import IdleClock
 from .inbox import Info, Item
 from .messages import Ping, Pong
@@ -128,11 +128,15 @@ class Dispatcher:
                     await self._run_callbacks(inbox.take())
         except Exception as exc:
             self.fail(exc, f"{self._connection.handler}.{self._callback}")
-        except trio.Cancelled as exc:
-            # From a scope the handler opened and let escape: nobody above us asked for it.
-            if trio.current_effective_deadline() == -math.inf:
-                raise
-            self.fail(exc, f"{self._connection.handler}.{self._callback}")
+        except BaseException as exc:
+            fault, rest = split_fault(exc)
+            try:
+                if fault is not None:
+                    self.fail(only_exception(fault), f"{self._connection.handler}.{self._callback}")
+                if rest is not None:
+                    raise rest
+            finally:
+                del fault, rest  # their tracebacks lead back to us
 
     async def _run_init(self, args: object) -> None:
         result = await self._await_result(self._callbacks.init(args))

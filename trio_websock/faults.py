@@ -9,7 +9,7 @@ import math
 
 import trio
 
-__all__ = ["split_fault"]
+__all__ = ["is_by_child", "split_fault"]
 
 
 def split_fault(exc: BaseException) -> tuple[BaseException | None, BaseException | None]:
@@ -24,3 +24,12 @@ def split_fault(exc: BaseException) -> tuple[BaseException | None, BaseException
     if isinstance(exc, BaseExceptionGroup):
         return exc.split(kinds)
     return (exc, None) if isinstance(exc, kinds) else (None, exc)
+
+
+def is_by_child(exc: trio.Cancelled) -> bool:
+    """Whether we are cancelled because a child of our nursery failed.
+
+    If nothing of its failure comes out of the nursery, it was a ``Cancelled`` of the application's own, alone or in a
+    group, which nurseries take for theirs. Before Trio 0.31 no ``Cancelled`` says what it is for.
+    """
+    return getattr(exc, "source", None) == "nursery"

@@ -30,6 +30,7 @@ from .connection import Connection, _current
 from .dispatch import Dispatcher
 from .errors import only_exception
 from .exit import Exit
+from .faults import is_by_child
 from .idle import IdleClock
 from .keepalive import Keepalive
 from .transport import Arrival
@@ -131,12 +132,17 @@ class _ConnectionNursery:
     async def _live(self, args: object) -> BaseException | None:
         """Run until the end; the exception that has to go on after the exit, if there is one."""
         connection = self._connection
+        stray = None
         try:
             async with trio.open_nursery() as nursery:
                 connection._nursery = nursery
                 connection._lifetime.adopt(nursery.cancel_scope)
                 self._start_sources(nursery)
-                await self._dispatcher.run(args, nursery)
+                try:
+                    await self._dispatcher.run(args, nursery)
+                except trio.Cancelled as exc:
+                    stray = exc if is_by_child(exc) else None
+                    raise
                 await self._hand_over_close(nursery)
                 nursery.cancel_scope.cancel()
         except BaseException as exc:
@@ -146,6 +152,8 @@ class _ConnectionNursery:
             connection._nursery = None
             connection.mark_closing()
             connection._unhandled += self._inbox.close() + connection._mailbox.close()
+        if stray is not None:
+            self._blame_task(stray)
         return None
 
     def _start_sources(self, nursery: trio.Nursery) -> None:
@@ -236,9 +244,11 @@ class _ConnectionNursery:
         group = exc if isinstance(exc, BaseExceptionGroup) else BaseExceptionGroup("in a nursery", [exc])
         failed, passing = group.split(Exception)
         if failed is not None:
-            cause = only_exception(failed)
-            if self._dispatcher.ending is None:
-                self._dispatcher.fail(cause, f"a task of the nursery of {self._connection.handler}")
-            else:
-                logger.error("a task of %r failed at its end", self._connection, exc_info=cause)
+            self._blame_task(only_exception(failed))
         return passing
+
+    def _blame_task(self, cause: BaseException) -> None:
+        if self._dispatcher.ending is None:
+            self._dispatcher.fail(cause, f"a task of the nursery of {self._connection.handler}")
+        else:
+            logger.error("a task of %r failed at its end", self._connection, exc_info=cause)

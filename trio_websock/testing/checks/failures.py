@@ -211,8 +211,8 @@ async def several_tasks_that_fail_are_given_to_terminate_as_a_group(stage: Stage
         assert len(group.exceptions) == 2
 
 
-@CHECKS.add()
-async def a_cancelled_that_escapes_from_a_scope_of_the_handler_is_an_error(stage: Stage) -> None:
+@CHECKS.add_each({"alone": (False,), "in a group": (True,)})
+async def a_cancelled_that_escapes_from_a_scope_of_the_handler_is_an_error(stage: Stage, is_grouped: bool) -> None:
     class Leaky(Witness):
         async def handle_in(self, message: Any, state: Any) -> Any:
             with trio.CancelScope() as scope:
@@ -221,7 +221,7 @@ async def a_cancelled_that_escapes_from_a_scope_of_the_handler_is_an_error(stage
                     await trio.lowlevel.checkpoint()
                 except trio.Cancelled as exc:
                     escaped = exc
-            raise escaped
+            raise BaseExceptionGroup("of the handler", [escaped]) if is_grouped else escaped
 
     async with stage.open(Leaky) as peer:
         await peer.send(text("x"))
