@@ -20,6 +20,7 @@ import re
 from collections.abc import Coroutine, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar, cast
 
+from trio_websock.application import Wish
 from trio_websock.behaviour.handler import bind_handler
 from trio_websock.behaviour.results import Ok
 from trio_websock.errors import ConnectionLost, UpgradeRefused
@@ -27,10 +28,10 @@ from trio_websock.hosts.wire import Wire
 from trio_websock.options import Options
 from trio_websock.protocol.upgrade import is_upgrade
 from trio_websock.request import Request
-from trio_websock.server.answers import refusal, serialize_response
+from trio_websock.response import refusal
+from trio_websock.server.answers import serialize_response
 from trio_websock.server.head import BadRequest, Head, parse_head
 from trio_websock.server.http import HttpChannel
-from trio_websock.server.site import Wish
 from trio_websock.server.upgrading import agree_on_upgrade
 
 from .choices import Choices, Cut, whole

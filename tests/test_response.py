@@ -11,7 +11,7 @@ import pytest
 from trio_websock.errors import OptionError, StateError
 from trio_websock.options import Options
 from trio_websock.request import Headers
-from trio_websock.response import RESPONSE_FIELDS, Response, check_field, encoded_fields, refusal, upgrade
+from trio_websock.response import RESPONSE_FIELDS, Response, check_field, encoded_fields, refusal, unavailable, upgrade
 
 
 class Echo:
@@ -139,3 +139,7 @@ def test_encoded_headers_have_neither_capitals_nor_outer_spaces() -> None:
 
 def test_a_refusal_is_a_line_of_plain_text() -> None:
     assert refusal(400, "no", {"Retry-After": "5"}) == Response(400, "no\n", {"Retry-After": "5"})
+
+
+def test_who_is_turned_away_is_told_when_to_come_again() -> None:
+    assert unavailable("full") == refusal(503, "full", {"Retry-After": "5"})

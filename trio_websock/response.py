@@ -25,11 +25,15 @@ __all__ = [
     "encoded_body",
     "encoded_fields",
     "refusal",
+    "unavailable",
     "upgrade",
 ]
 
 # Statuses of a response that ends with its head, whatever that says, and has no length: RFC 9110 §15.3.5, §15.4.5.
 BODILESS = frozenset({204, 304})
+
+# Seconds after which a client that was turned away may ask again: long enough for a restart, short enough for people.
+RETRY_AFTER = 5
 
 # What says where a response ends, or what the connection is from now on, is the server's to say.
 RESPONSE_FIELDS = frozenset({"content-length", "transfer-encoding"})
@@ -125,6 +129,11 @@ def upgrade(
 def refusal(status: int, reason: str, headers: HeaderInput = ()) -> Response:
     """A plain-text answer that says what is wrong."""
     return Response(status, reason + "\n", headers)
+
+
+def unavailable(reason: str = "the server is shutting down") -> Response:
+    """503: turned away now, welcome soon."""
+    return refusal(503, reason, {"Retry-After": str(RETRY_AFTER)})
 
 
 def encoded_body(response: Response) -> bytes:

@@ -23,10 +23,11 @@ from trio_websock import (
     is_upgrade,
     upgrade,
 )
+from trio_websock.application import Wish
 from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.server.ledger import Ledger, Notice
 from trio_websock.server.session import Session
-from trio_websock.server.site import Wish, site_for
+from trio_websock.server.site import site_for
 from trio_websock.testing import ScriptedPeer
 
 visitors = importlib.import_module("visitors")

@@ -19,7 +19,7 @@ from ..nursery import run_connection
 from ..options import Options, check_defaults
 from ..protocol.upgrade import check_origin, check_upgrade_request
 from ..request import Request
-from ..response import Response, refusal
+from ..response import Response, refusal, unavailable
 from .asgi_exchange import Exchange
 from .asgi_hop import Event
 from .asgi_request import Scope, accept_event, request_from, response_events
@@ -29,9 +29,6 @@ from .subprotocol import choose_subprotocol
 __all__ = ["Service", "checked_options"]
 
 logger: logging.Logger = logging.getLogger("trio_websock.hosts")
-
-# Seconds after which a client that was turned away may ask again, as our own server says it.
-_RETRY_AFTER = {"Retry-After": "5"}
 
 _NOT_TO_BE_HAD = ("compress", "max_frame_size", "max_empty_fragments", "validate_utf8", "ping_interval")
 
@@ -190,7 +187,7 @@ class Service:
         except Exception as exc:  # of what the application wants, or of its ``origins`` function
             return _failure(request, exc)
         if self._is_closing:
-            return refusal(503, "the server is shutting down", _RETRY_AFTER)
+            return unavailable()
         await self._host(request, exchange, accept, wish)
         return None
 

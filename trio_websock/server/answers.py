@@ -20,14 +20,12 @@ from ..response import (
     check_field,
     content_type_of,
     encoded_body,
-    refusal,
 )
 
 __all__ = [
     "CONTINUE",
     "asks_to_close",
     "checked_lines",
-    "refusal",
     "serialize_response",
     "serialize_switch",
     "status_lines",

@@ -25,6 +25,7 @@ from typing import Unpack, final
 
 import trio
 
+from ..application import Application, Site
 from ..connection import Connection
 from ..errors import OptionError
 from ..hosts.wire import Wire
@@ -34,7 +35,7 @@ from .asgi import AsgiSite
 from .ledger import Ledger, Notice, Snapshot
 from .listeners import Admit, Entrance, open_entrances
 from .session import APPLICATION_PROTOCOL, House, Session
-from .site import Application, Site, site_for
+from .site import site_for
 from .turning_away import refuse_wire
 
 __all__ = ["Server", "serve"]

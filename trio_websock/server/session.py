@@ -19,6 +19,7 @@ from typing import NamedTuple, final
 
 import trio
 
+from ..application import Site, Wish
 from ..connection import Connection
 from ..errors import ConnectionLost, LocalError, UpgradeRefused
 from ..hosts.tls import TlsWire
@@ -27,24 +28,20 @@ from ..nursery import run_connection
 from ..options import ServerOptions
 from ..protocol.upgrade import is_upgrade
 from ..request import Request
-from ..response import Response
-from .answers import asks_to_close, refusal, serialize_response
+from ..response import Response, refusal, unavailable
+from .answers import asks_to_close, serialize_response
 from .asgi import AsgiCall, AsgiSite
 from .head import BadRequest, Head
 from .http import HttpChannel
 from .ledger import Ledger
-from .site import Site, Wish
 from .upgrading import Agreement, agree_on_upgrade
 
-__all__ = ["APPLICATION_PROTOCOL", "RETRY_AFTER", "House", "Session", "agree_on_keys"]
+__all__ = ["APPLICATION_PROTOCOL", "House", "Session", "agree_on_keys"]
 
 logger: logging.Logger = logging.getLogger("trio_websock.server")
 
 # A body may take handshake_timeout, and longer only as long as this many bytes per second come.
 MIN_BODY_RATE = 1024
-
-# Seconds after which a client that was turned away may ask again: long enough for a restart, short enough for people.
-RETRY_AFTER = {"Retry-After": "5"}
 
 # What we speak, by its name in ALPN (RFC 7301).
 APPLICATION_PROTOCOL = "http/1.1"
@@ -328,7 +325,7 @@ class Session:
 
     def _check_wish(self, request: Request, wish: Wish) -> Response | Agreement:
         if self._ledger.notice is not None:
-            return refusal(503, "the server is shutting down", RETRY_AFTER)
+            return unavailable()
         try:
             return agree_on_upgrade(request, wish)
         except UpgradeRefused as exc:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 
-from ..application import Application, Site, Wish, bind_application
+from ..application import Site, bind_application
 from ..options import Options
 from ..request import Request
 from .ledger import Ledger
 
-__all__ = ["Application", "Site", "Wish", "site_for"]
+__all__ = ["site_for"]
 
 logger: logging.Logger = logging.getLogger("trio_websock.server")
 

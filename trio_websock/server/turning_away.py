@@ -11,10 +11,10 @@ import trio
 
 from ..errors import ConnectionLost
 from ..hosts.wire import Wire
-from ..response import refusal
+from ..response import unavailable
 from .answers import serialize_response
 from .http import HttpChannel
-from .session import RETRY_AFTER, agree_on_keys
+from .session import agree_on_keys
 
 __all__ = ["refuse_wire"]
 
@@ -27,7 +27,7 @@ async def refuse_wire(wire: Wire, context: ssl.SSLContext | None, reason: str) -
 
     Checkpoint: always. Cancelled: the client is dropped.
     """
-    answer = serialize_response(refusal(503, reason, RETRY_AFTER), closes=True)
+    answer = serialize_response(unavailable(reason), closes=True)
     try:
         with trio.move_on_after(REFUSAL_TIMEOUT):
             if context is not None:

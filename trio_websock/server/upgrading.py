@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Unpack, final
 
+from ..application import Wish
 from ..connection import Connection
 from ..hosts.stream import open_stream_transport
 from ..hosts.subprotocol import choose_subprotocol
@@ -19,7 +20,6 @@ from ..protocol.negotiation import DeflateParameters, negotiate_deflate
 from ..protocol.upgrade import check_origin, check_upgrade_request, negotiate_subprotocol
 from ..request import Request
 from .answers import serialize_switch
-from .site import Wish
 
 __all__ = ["Agreement", "agree_on_upgrade", "check_upgrade"]
 
