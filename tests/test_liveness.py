@@ -6,6 +6,7 @@ import importlib
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from trio_websock import (
     ConnectionLost,
@@ -17,6 +18,7 @@ from trio_websock import (
     Remote,
     Timeout,
     WriteTimeout,
+    current_connection,
 )
 from trio_websock.testing.connection import open_test_connection
 
@@ -25,6 +27,7 @@ ways = importlib.import_module("ways")
 Slow, KEY, wired = slow.Slow, slow.KEY, slow.wired
 
 PING, PONG = b"\x89\x81" + KEY + b"p", b"\x8a\x01p"
+CLOSE = b"\x88\x82" + KEY + b"\x03\xe8"
 LOST = Error(ConnectionLost("gone"))
 
 
@@ -136,6 +139,49 @@ async def test_peers_end_cancels_a_running_callback_if_asked_to(handler, begin, 
         peer.transport.put(end)
         assert await peer.wait_ended() == end
         assert trio.current_time() == start + 10
+
+
+async def test_callback_for_what_came_together_with_the_peers_close_knows_of_it(wired, autojump_clock):
+    class Noting(Slow):
+        def handle_in(self, message, state):
+            self.done.append(current_connection().is_closing)
+            return Ok(state)
+
+    handler = Noting()
+    peer, connection = wired(handler)
+    await peer.send_all(b"\x81\x80" + KEY + CLOSE)
+    await connection.wait_ended()
+    assert handler.done == [True]
+
+
+async def test_peers_close_cancels_init_that_it_came_before_if_asked_to(wired, autojump_clock):
+    class Opening(Slow):
+        async def init(self, args):
+            await trio.sleep(30)
+            return Ok(None)
+
+    _, connection = wired(Opening(), leftover=CLOSE, cancel_on_disconnect=True)
+    await connection.wait_ended()
+    assert trio.current_time() == 0
+
+
+async def test_peers_close_cancels_a_callback_that_was_called_and_has_not_begun_to_wait(wired, autojump_clock):
+    class Closing(Slow):
+        def handle_in(self, message, state):
+            return Ok(state)
+
+        def handle_info(self, peer, state):
+            peer.receive_now(CLOSE)
+            return super().handle_in("info", state)
+
+    wires = [wired(Closing(), cancel_on_disconnect=True) for _ in range(20)]  # tasks due together run in any order
+    mailboxes = [connection.mailbox for _, connection in wires]
+    await wait_all_tasks_blocked()
+    for (peer, _), mailbox in zip(wires, mailboxes, strict=True):
+        mailbox.send_nowait(peer)
+    for _, connection in wires:
+        await connection.wait_ended()
+    assert trio.current_time() == 0
 
 
 async def test_peers_close_is_noticed_behind_messages_that_wait(autojump_clock):

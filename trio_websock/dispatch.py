@@ -73,6 +73,7 @@ class Dispatcher:
         "_running",
         "_transport",
         "_unsent_size",
+        "_was_disconnected",
         "_writer",
         "ending",
         "has_state",
@@ -92,6 +93,7 @@ class Dispatcher:
         self._callback = "init"
         self._cancels_on_disconnect = connection.options.cancel_on_disconnect
         self._running: trio.CancelScope | None = None
+        self._was_disconnected = False
         self._nursery: trio.Nursery  # while it runs
         self._is_parked = False
         self._is_resting = False
@@ -239,6 +241,7 @@ class Dispatcher:
     def disconnect(self, reason: Reason) -> None:
         """The peer is gone and the application wants no more work done for it: cancel a running callback, then end."""
         self._inbox.interrupt(reason)
+        self._was_disconnected = True
         if self._running is not None:
             self._running.cancel()
 
@@ -264,6 +267,8 @@ class Dispatcher:
         """What a callback returned, or what that turns out to be once awaited."""
         if self._cancels_on_disconnect:
             with trio.CancelScope() as self._running:
+                if self._was_disconnected:  # before the callback, called already, could begin to wait
+                    self._running.cancel()
                 return await result if isinstance(result, Awaitable) else result
             return _NO_RESULT
         return await result if isinstance(result, Awaitable) else result

@@ -210,9 +210,9 @@ class _ConnectionNursery:
         if not isinstance(last, (Remote, Error, Timeout)):
             self._inbox.put_arrivals(batch)
             return True
+        self._notice_end(last)  # first: whatever is queued from now on may be handled right there
         self._connection._mailbox.move_sent()
         self._inbox.put_arrivals(batch)
-        self._notice_end(last)
         return False
 
     def _notice_silence(self, timeout: Timeout) -> None:
