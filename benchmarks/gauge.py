@@ -142,12 +142,11 @@ class Echo(Handler[None, str]):
         return Push(message, state)
 
 
-class PlainEcho(Handler[None, str]):
-    def init(self, args: object) -> Result[None]:
-        return Ok(None)
+class AwaitingEcho(Echo):
+    """Does the same, but its callback has an await."""
 
-    def handle_in(self, message: str | bytes, state: None) -> Result[None]:
-        return Push(message, state)
+    async def handle_in(self, message: str | bytes, state: None) -> Result[None]:
+        return await super().handle_in(message, state)
 
 
 class Messenger(Echo):
@@ -190,7 +189,7 @@ SCENARIOS: dict[str, Callable[[int], None]] = {
     "codec: 16 KiB": run_codec(BINARY),
     "codec: JSON 1 KiB, deflate": run_deflate,
     "connection: 32 B": run_messages(Echo, TEXT),
-    "connection: 32 B, plain functions": run_messages(PlainEcho, TEXT),
+    "connection: 32 B, with an await": run_messages(AwaitingEcho, TEXT),
     "connection: 32 B, 16 at once": run_messages(Echo, TEXT * BATCH, BATCH),
     "connection: through its mailbox": run_messages(Messenger, TEXT),
     "connection: begin, echo, end": run_connections,

@@ -58,11 +58,11 @@ PEERS = {
     for peer in (
         OWN,
         Peer(
-            name="own-plain",
-            title="trio-websock (sync)",
+            name="own-await",
+            title="trio-websock (await)",
             family="own",
             module="own",
-            arguments=("--plain",),
+            arguments=("--awaits",),
         ),
         Peer(
             name="own-pure",

@@ -21,7 +21,7 @@ GREY = "#768089"
 FAINT = "#76808940"
 COLOURS = {
     "own": "#e5484d",
-    "own-plain": "#ee8a8d",
+    "own-await": "#ee8a8d",
     "own-pure": "#f2b5b6",
     "own-hypercorn": "#c2185b",
     "own-uvicorn": "#d81b60",

@@ -40,12 +40,9 @@ class Echo(Handler[None, str]):
         return Push(message, state)
 
 
-class PlainEcho(Handler[None, str]):
-    def init(self, args: object) -> Result[None]:
-        return Ok(None)
-
-    def handle_in(self, message: str | bytes, state: None) -> Result[None]:
-        return Push(message, state)
+class AwaitingEcho(Echo):
+    async def handle_in(self, message: str | bytes, state: None) -> Result[None]:
+        return await super().handle_in(message, state)
 
 
 class Member(Handler[None, Prepared]):
@@ -64,20 +61,12 @@ class Member(Handler[None, Prepared]):
         members.discard(current_connection())
 
 
-class PlainMember(Handler[None, Prepared]):
-    def init(self, args: object) -> Result[None]:
-        members.add(current_connection())
-        return Ok(None)
+class AwaitingMember(Member):
+    async def handle_in(self, message: str | bytes, state: None) -> Result[None]:
+        return await super().handle_in(message, state)
 
-    def handle_in(self, message: str | bytes, state: None) -> Result[None]:
-        tell_members(message)
-        return Ok(state)
-
-    def handle_info(self, info: Prepared, state: None) -> Result[None]:
-        return Push(info, state)
-
-    def terminate(self, reason: Reason, state: None) -> None:
-        members.discard(current_connection())
+    async def handle_info(self, info: Prepared, state: None) -> Result[None]:
+        return await super().handle_info(info, state)
 
 
 async def tick(mailbox: trio.MemorySendChannel[str]) -> None:
@@ -96,19 +85,14 @@ class Ticker(Echo):
         return Push(info, state)
 
 
-class PlainTicker(PlainEcho):
-    def init(self, args: object) -> Result[None]:
-        connection = current_connection()
-        connection.nursery.start_soon(tick, connection.mailbox)
-        return Ok(None)
-
-    def handle_info(self, info: str, state: None) -> Result[None]:
-        return Push(info, state)
+class AwaitingTicker(Ticker):
+    async def handle_info(self, info: str, state: None) -> Result[None]:
+        return await super().handle_info(info, state)
 
 
 def handler_for(settings: Settings) -> type:
-    handlers = {"echo": (Echo, PlainEcho), "fan": (Member, PlainMember), "ticks": (Ticker, PlainTicker)}
-    return handlers[settings.mode][settings.plain]
+    handlers = {"echo": (Echo, AwaitingEcho), "fan": (Member, AwaitingMember), "ticks": (Ticker, AwaitingTicker)}
+    return handlers[settings.mode][settings.awaits]
 
 
 async def main() -> None:

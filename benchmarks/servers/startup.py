@@ -31,7 +31,7 @@ class Settings(NamedTuple):
             :data:`TICK` every 10 ms.
         deflate: accept permessage-deflate.
         certificate: the file with certificate and key to serve TLS with.
-        plain: callbacks are plain functions, where the library leaves the choice.
+        awaits: callbacks have an ``await``, where that makes a difference to the library.
         write_timeout: seconds that a peer which takes nothing is borne with, where the library knows such a limit;
             ``None``: its default.
     """
@@ -39,7 +39,7 @@ class Settings(NamedTuple):
     mode: str
     deflate: bool
     certificate: str | None
-    plain: bool
+    awaits: bool
     write_timeout: float | None
 
     def ssl_context(self) -> ssl.SSLContext | None:
@@ -55,7 +55,7 @@ def parse_settings() -> Settings:
     parser.add_argument("--mode", choices=("echo", "fan", "ticks"), default="echo")
     parser.add_argument("--deflate", action="store_true")
     parser.add_argument("--certificate")
-    parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--awaits", action="store_true")
     parser.add_argument("--write-timeout", type=float)
     return Settings(**vars(parser.parse_args()))
 
