@@ -195,6 +195,9 @@ def test_every_length_is_serialized_alike(masked: bool) -> None:
         (([], KEY), ValueError),
         (([(1, b"")], "keys"), (TypeError, ValueError)),
         (([(1, "text")], None), TypeError),
+        (([(-1, b"")], None), ValueError),
+        (([(0x101, b"")], None), ValueError),
+        (([(2**64, b"")], None), ValueError),
         (([(1,)], None), (TypeError, ValueError)),
         (([("1", b"")], None), TypeError),
         (([None], None), TypeError),
@@ -204,6 +207,22 @@ def test_what_cannot_be_serialized_is_refused_by_both(arguments, error) -> None:
     for twin in PURE_AND_COMPILED:
         with pytest.raises(error):
             twin.serialize_frames(*arguments)
+
+
+class Fickle:
+    """Like an int, as long as nobody looks twice."""
+
+    def __init__(self) -> None:
+        self.answers = iter((1,))
+
+    def __index__(self) -> int:
+        return next(self.answers)
+
+
+@both
+def test_compiled_serializer_takes_nothing_for_an_int_that_runs_code_of_its_own() -> None:
+    with pytest.raises(TypeError):
+        compiled.serialize_frames([(Fickle(), b"payload")], None)  # type: ignore[union-attr,list-item]
 
 
 @both

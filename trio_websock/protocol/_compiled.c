@@ -161,21 +161,25 @@ struct frame {
 static int
 read_frame(PyObject *item, int masked, struct frame *frame)
 {
-    long opcode;
+    long first;
     if (PyBytes_Check(item)) {
         frame->first = frame->head = 0;
         frame->payload = item;
         frame->size = PyBytes_Size(item);
         return 1;
     }
-    if (!PyTuple_Check(item) || PyTuple_Size(item) != 2 || !PyBytes_Check(PyTuple_GetItem(item, 1))) {
+    /* An int and nothing like one, whose own code would run here, and could change the list or its mind. */
+    if (!PyTuple_Check(item) || PyTuple_Size(item) != 2 || !PyLong_Check(PyTuple_GetItem(item, 0)) ||
+        !PyBytes_Check(PyTuple_GetItem(item, 1))) {
         PyErr_SetString(PyExc_TypeError, "expected bytes, or a first octet and bytes");
         return 0;
     }
-    opcode = PyLong_AsLong(PyTuple_GetItem(item, 0));
-    if (opcode == -1 && PyErr_Occurred())
+    first = PyLong_AsLong(PyTuple_GetItem(item, 0));
+    if (first < 0 || first > 0xFF) { /* or PyLong_AsLong has failed */
+        PyErr_SetString(PyExc_ValueError, "bytes must be in range(0, 256)");
         return 0;
-    frame->first = (int)(opcode & 0xFF) | FIN;
+    }
+    frame->first = (int)first | FIN;
     frame->payload = PyTuple_GetItem(item, 1);
     frame->size = PyBytes_Size(frame->payload);
     frame->head = 2 + (frame->size < LENGTH_16 ? 0 : frame->size <= 0xFFFF ? 2 : 8) + (masked ? 4 : 0);
