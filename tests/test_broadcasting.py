@@ -85,6 +85,17 @@ async def test_it_keeps_its_place_among_what_is_sent_to_the_mailbox(handler, aut
         assert peer.received() == [str(number) for number in range(9)]
 
 
+async def test_it_does_not_overtake_the_one_item_that_the_mailbox_task_has_in_its_hands(autojump_clock):
+    async with members(1) as (peer,):
+        await trio.testing.wait_all_tasks_blocked()
+        mailbox = peer.connection.mailbox
+        await trio.testing.wait_all_tasks_blocked()
+        mailbox.send_nowait(1)
+        broadcast([peer.connection], 2)
+        await peer.settle()
+        assert peer.received() == ["1", "2"]
+
+
 async def test_messages_that_arrive_later_do_not_overtake_it(autojump_clock):
     async with members(1) as (peer,):
         broadcast([peer.connection], "news")

@@ -141,3 +141,48 @@ async def test_reader_waits_although_an_end_came_beyond_what_may_wait(nursery):
     assert nursery.child_tasks
     assert inbox.room == 0
     assert drain(inbox) == ["a", Timeout()]
+
+
+def test_stand_in_deals_with_what_is_put_and_the_queue_stays_empty():
+    inbox, dealt_with = make_inbox(), []
+    inbox.stand_in = dealt_with.extend
+    inbox.put_arrivals(["a", "b"])
+    assert dealt_with == ["a", "b"]
+    assert not inbox
+
+
+def test_what_the_stand_in_leaves_is_queued_and_counted():
+    inbox = make_inbox(messages=3)
+    inbox.stand_in = next
+    inbox.put_arrivals(["a", "b", "c"])
+    assert inbox.room == 2  # "b" was left first, and dealt with when the queue was served
+    assert drain(inbox) == ["c"]
+
+
+def test_what_was_posted_is_dealt_with_before_what_is_put_later():
+    inbox, dealt_with = make_inbox(), []
+    inbox.stand_in = dealt_with.extend
+    inbox.post_info(1)
+    inbox.put_arrivals(["a"])
+    assert dealt_with == [Info(1), "a"]
+
+
+def test_what_was_posted_waits_to_be_served():
+    inbox, dealt_with = make_inbox(), []
+    inbox.stand_in = dealt_with.extend
+    inbox.post_info(1)
+    assert not dealt_with
+    inbox.serve()
+    assert dealt_with == [Info(1)]
+
+
+def test_what_was_posted_takes_room():
+    inbox = make_inbox(infos=1)
+    inbox.post_info(1)
+    assert not inbox.info_room
+
+
+def test_what_was_posted_and_not_served_is_returned_at_the_end():
+    inbox = make_inbox()
+    inbox.post_info(1)
+    assert inbox.close() == [1]
