@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from trio_websock import ConnectFailed, OptionError, open_websocket
+from trio_websock import ConnectFailed, ConnectionLost, OptionError, open_websocket
 
 URL = "ws://example.com/"
 CLOSE = 0x88
@@ -171,7 +171,8 @@ class Bewitched(trio.abc.Stream):
 async def test_an_error_of_a_given_stream_is_a_lost_connection(start_server):
     async with open_websocket(URL, stream=Bewitched(start_server(never))) as websocket:
         assert await websocket.receive_or_none() is None
-        assert isinstance(websocket.closed.__cause__, ZeroDivisionError)
+        assert isinstance(websocket.closed.__cause__, ConnectionLost)
+        assert isinstance(websocket.closed.__cause__.__cause__, ZeroDivisionError)
 
 
 async def test_a_bad_url_is_refused_before_anything_is_opened():

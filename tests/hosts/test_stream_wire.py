@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 import pytest
 import trio
-from trio.testing import memory_stream_pair
+from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from trio_websock import ConnectionLost
 from trio_websock.hosts.stream_wire import StreamWire, wire_for
@@ -96,3 +97,131 @@ class FailingInTwoTasks(trio.abc.Stream):
 
 async def test_no_way_to_fail_in_aclose_gets_through():
     await wire_for(FailingInTwoTasks()).aclose()
+
+
+# A stream that fails in its own way
+
+
+class StreamError(Exception):
+    """As a stream of an application may have its own."""
+
+
+class Failing(trio.abc.Stream):
+    """Fails to receive when told to, and to send at once or, without an error, never gets there."""
+
+    def __init__(self, receive_error=None, send_error=None):
+        self.receive_error, self.send_error = receive_error, send_error
+        self.fail = trio.Event()
+
+    async def receive_some(self, max_bytes=None):
+        await self.fail.wait()
+        raise self.receive_error
+
+    async def send_all(self, data):
+        if self.send_error is not None:
+            raise self.send_error
+        await trio.sleep_forever()
+
+    async def wait_send_all_might_not_block(self):
+        await trio.sleep_forever()
+
+    async def aclose(self):
+        await trio.lowlevel.checkpoint()
+
+
+ORDINARY = [OSError("cable"), ssl.SSLError("torn"), trio.BrokenResourceError("reset"), trio.ClosedResourceError("ours")]
+FAULTS = [StreamError("its own"), ZeroDivisionError("a bug")]
+
+
+@pytest.mark.parametrize("error", ORDINARY + FAULTS, ids=repr)
+async def test_whatever_a_stream_raises_on_receiving_is_a_lost_connection(error, caplog):
+    stream = Failing(receive_error=error)
+    stream.fail.set()
+    with pytest.raises(ConnectionLost, match=str(error)) as caught:
+        await wire_for(stream).receive()
+    assert caught.value.__cause__ is error
+    assert [record.exc_info[1] for record in caplog.records] == [error for fault in FAULTS if error is fault]
+
+
+@pytest.mark.parametrize("error", ORDINARY + FAULTS, ids=repr)
+async def test_whatever_a_stream_raises_on_sending_is_a_lost_connection(error, caplog):
+    with pytest.raises(ConnectionLost, match=str(error)) as caught:
+        await wire_for(Failing(send_error=error)).send_all([b"x"])
+    assert caught.value.__cause__ is error
+    assert [record.exc_info[1] for record in caplog.records] == [error for fault in FAULTS if error is fault]
+
+
+async def test_cancellation_beside_an_error_goes_on_alone(caplog):
+    class FailingCancelled(Failing):
+        async def receive_some(self, max_bytes=None):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.fail_cancelled)
+                await trio.sleep_forever()
+
+        async def fail_cancelled(self):
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise StreamError("on the way out")
+
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await wire_for(FailingCancelled()).receive()
+    assert scope.cancelled_caught
+    assert len(caplog.records) == 1
+
+
+async def test_stream_that_fails_both_ways_is_logged_once(caplog):
+    stream = Failing(*FAULTS)
+    stream.fail.set()
+    wire = wire_for(stream)
+    for use in (wire.send_all([b"x"]), wire.receive(), wire.receive()):
+        with pytest.raises(ConnectionLost):
+            await use
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+@pytest.mark.parametrize("end", ["send", "abort", "aclose"])
+async def test_nobody_waits_for_input_once_the_stream_is_gone(end, nursery):
+    wire = wire_for(Failing(send_error=OSError("cable")))
+
+    async def receive():
+        with pytest.raises(ConnectionLost, match="nothing more can be read: the stream is gone"):
+            await wire.receive()
+
+    async with trio.open_nursery() as receiving:
+        receiving.start_soon(receive)
+        await wait_all_tasks_blocked()
+        if end == "send":
+            with pytest.raises(ConnectionLost):
+                await wire.send_all([b"x"])
+        elif end == "abort":
+            wire.abort()
+        else:
+            await wire.aclose()
+
+
+@pytest.mark.parametrize("end", ["receive", "abort", "aclose"])
+async def test_output_waits_no_longer_once_its_stream_is_gone(end, nursery, autojump_clock):
+    stream = Failing(receive_error=OSError("cable"))
+    wire = wire_for(stream)
+
+    async def send():
+        with pytest.raises(ConnectionLost, match="nothing more can be sent"):
+            await wire.send_all([b"x"])
+
+    async def receive():
+        with pytest.raises(ConnectionLost):
+            await wire.receive()
+
+    async with trio.open_nursery() as sending:
+        sending.start_soon(send)
+        await wait_all_tasks_blocked()
+        stream.fail.set()
+        if end == "receive":
+            await receive()
+        elif end == "abort":
+            wire.abort()
+        else:
+            await wire.aclose()
+    assert trio.current_time() == 0

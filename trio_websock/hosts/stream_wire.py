@@ -5,6 +5,7 @@ In and out: bytes. Does what it can: such a stream has no ``send`` that takes wh
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterable, Mapping
 from typing import Any, final
@@ -16,21 +17,41 @@ from .wire import GATHER_SIZE, RECEIVE_SIZE, SocketWire, Wire
 
 __all__ = ["StreamWire", "wire_for"]
 
+logger: logging.Logger = logging.getLogger("trio_websock.hosts")
+
+# What a stream may raise that has no fault of its own.
+_ORDINARY = (OSError, trio.BrokenResourceError, trio.ClosedResourceError)
+
 
 @final
 class StreamWire(Wire):
     """Any ``trio.abc.Stream``, taken over.
 
     Such a stream cannot say how much of a cancelled ``send_all`` it took, so a cancelled ``flush_some`` breaks it:
-    whatever was queued is forgotten and nothing is sent any more.
+    whatever was queued is forgotten and nothing is sent any more. An error of the stream, of whatever kind, ends both
+    directions. One that is neither Trio's nor the system's is logged: nobody else gets to see it.
     """
 
-    __slots__ = ("_is_broken", "_queue", "_stream", "client", "received_size", "scheme", "unsent_size")
+    __slots__ = (
+        "_has_failed",
+        "_is_broken",
+        "_queue",
+        "_receiving",
+        "_sending",
+        "_stream",
+        "client",
+        "received_size",
+        "scheme",
+        "unsent_size",
+    )
 
     def __init__(self, stream: trio.abc.Stream, *, client: tuple[str, int] | None = None, scheme: str = "http") -> None:
         self._stream = stream
         self._queue = bytearray()
         self._is_broken = False
+        self._has_failed = False  # in a way that has been logged
+        self._receiving: trio.CancelScope | None = None
+        self._sending: trio.CancelScope | None = None
         self.received_size = 0
         self.unsent_size = 0
         self.client = client
@@ -41,12 +62,16 @@ class StreamWire(Wire):
         return self._stream.getpeercert() or None if isinstance(self._stream, trio.SSLStream) else None
 
     async def receive(self) -> bytes:
-        try:
-            data = bytes(await self._stream.receive_some(RECEIVE_SIZE))
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            raise ConnectionLost(f"nothing more can be read: {exc}") from exc
-        self.received_size += len(data)
-        return data
+        with trio.CancelScope() as self._receiving:
+            try:
+                data = bytes(await self._stream.receive_some(RECEIVE_SIZE))
+            except Exception as exc:
+                raise self._lost("read", exc) from exc
+            except BaseExceptionGroup as group:
+                raise self._without_errors(group) from None
+            self.received_size += len(data)
+            return data
+        raise ConnectionLost("nothing more can be read: the stream is gone")
 
     def write_nowait(self, chunks: Iterable[bytes]) -> None:
         if not self._is_broken:
@@ -62,16 +87,42 @@ class StreamWire(Wire):
         if not slice_:
             await trio.lowlevel.checkpoint()
             return
-        try:
-            await self._stream.send_all(slice_)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
-            self._break()
-            raise ConnectionLost(f"nothing more can be sent: {exc}") from exc
-        except BaseException:
-            self._break()
-            raise
-        del self._queue[: len(slice_)]
-        self.unsent_size = len(self._queue)
+        with trio.CancelScope() as self._sending:
+            try:
+                await self._stream.send_all(slice_)
+            except Exception as exc:
+                raise self._lost("sent", exc) from exc
+            except BaseExceptionGroup as group:
+                self._break()
+                raise self._without_errors(group) from None
+            except BaseException:
+                self._break()
+                raise
+            del self._queue[: len(slice_)]
+            self.unsent_size = len(self._queue)
+            return
+        raise ConnectionLost("nothing more can be sent: the stream is gone")
+
+    def _lost(self, what: str, exc: Exception) -> ConnectionLost:
+        self._end(exc)
+        return ConnectionLost(f"nothing more can be {what}: {str(exc) or type(exc).__name__}")
+
+    def _without_errors(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
+        """The cancellation that a stream with tasks of its own raised, without errors beside it."""
+        failed, rest = group.split(Exception)
+        if failed is not None:
+            self._end(failed)
+        return rest or group
+
+    def _end(self, exc: Exception | None = None) -> None:
+        """Have nobody wait for this stream any more; what it failed with is logged if it is the first of its kind."""
+        if exc is not None and not self._has_failed and not isinstance(exc, _ORDINARY):
+            logger.error("%r failed", self._stream, exc_info=exc)
+            self._has_failed = True
+        self._break()
+        for scope in (self._receiving, self._sending):
+            if scope is not None:
+                scope.cancel()
 
     def _break(self) -> None:
         self._is_broken = True
@@ -82,7 +133,7 @@ class StreamWire(Wire):
         """Do nothing: a stream can only wait for this, and its peer sees the end at ``aclose`` anyway."""
 
     async def aclose(self) -> None:
-        self._break()
+        self._end()
         try:
             with trio.CancelScope(shield=True) as scope:
                 scope.cancel()  # the forceful close that every AsyncResource owes us
@@ -91,7 +142,7 @@ class StreamWire(Wire):
             pass  # whatever it had to complain about, it is closed now: that is owed, too
 
     def abort(self) -> None:
-        self._break()
+        self._end()
         trio.lowlevel.spawn_system_task(self.aclose)
 
 
