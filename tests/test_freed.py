@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from trio_websock import Error, Handler, Ok, serve
+from trio_websock import Error, Handler, Ok, open_websocket, serve
 from trio_websock.testing import ScriptedPeer
 
 HANDSHAKE = (
@@ -85,3 +85,22 @@ async def test_a_connection_that_was_reset_is_freed_without_the_garbage_collecto
         del connection
         await server.shutdown()
     assert _handlers.pop()() is None
+
+
+async def visit_as_client(port: int, **options: Any) -> weakref.ref[trio.Event]:
+    async with open_websocket(f"ws://127.0.0.1:{port}/", **options) as websocket:
+        await websocket.send("x")
+        over = weakref.ref(websocket._over)
+    return over
+
+
+@pytest.mark.parametrize("options", [{"ping_interval": None}, {}], ids=["bare", "keepalive"])
+@pytest.mark.usefixtures("_no_collector")
+async def test_a_clients_connection_that_is_over_is_freed_without_the_garbage_collector(
+    options: dict[str, Any],
+) -> None:
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(partial(serve, Traced, host="127.0.0.1", port=0))
+        over = await visit_as_client(server.port, **options)
+        await server.shutdown()
+    assert over() is None

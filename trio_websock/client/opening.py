@@ -57,8 +57,12 @@ async def open_websocket(url: str, **options: Unpack[ClientKeywords]) -> AsyncIt
             failure = await _leave(websocket, failure)
     except BaseExceptionGroup as group:
         failure = _unwrapped(group, failure)
+    websocket._forget()
     if failure is not None:
-        raise failure
+        try:
+            raise failure
+        finally:
+            del failure  # its traceback leads back to this frame
 
 
 async def _leave(websocket: WebSocket, failure: BaseException | None) -> BaseException | None:

@@ -380,3 +380,8 @@ class WebSocket:
         else:
             await self._transport.aclose()
         self._check_started().cancel_scope.cancel()
+
+    def _forget(self) -> None:
+        """All its tasks have ended; what is over must not keep itself alive."""
+        self._writer.forget()
+        self._keepalive = None
