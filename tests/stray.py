@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
+
+TOLD_BY_TRIO = pytest.mark.skipif(not hasattr(trio.Cancelled, "source"), reason="Trio tells it from 0.31 on")
 
 
 async def stray_cancelled() -> trio.Cancelled:

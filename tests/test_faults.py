@@ -47,6 +47,7 @@ async def fail() -> None:
     raise ValueError("no")
 
 
+@stray.TOLD_BY_TRIO
 @pytest.mark.parametrize("fails", [True, False])
 async def test_a_cancellation_says_whether_it_is_for_a_child_that_failed(fails: bool) -> None:
     with suppress(ExceptionGroup):
@@ -54,4 +55,4 @@ async def test_a_cancellation_says_whether_it_is_for_a_child_that_failed(fails: 
             nursery.start_soon(fail) if fails else nursery.cancel_scope.cancel()
             with pytest.raises(trio.Cancelled) as caught:
                 await trio.sleep_forever()
-            assert is_by_child(caught.value) == fails
+    assert is_by_child(caught.value) == fails

@@ -256,6 +256,7 @@ async def test_escaped_cancelled_of_a_scope_the_handler_opened_is_an_error(leak,
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
+@stray.TOLD_BY_TRIO
 @pytest.mark.parametrize("leak", [leak, leak_in_a_made_group])
 async def test_escaped_cancelled_of_a_task_of_the_nursery_is_an_error(leak, autojump_clock, caplog):
     class Starting(Echo):
