@@ -138,6 +138,29 @@ async def test_bytes_before_a_broken_record_are_still_received(pair):
         await server.receive()
 
 
+@pytest.mark.parametrize(("is_broken", "end"), [(False, b""), (True, "lost")], ids=["close_notify", "broken record"])
+async def test_what_ends_the_stream_right_behind_the_last_bytes_is_told_with_them(is_broken, end, pair, nursery):
+    server, client, inner = pair
+    received = []
+
+    async def read():
+        try:
+            await server.receive_each(lambda data: received.append(data) or bool(data))
+        except ConnectionLost:
+            received.append("lost")
+
+    nursery.start_soon(read)
+    await client.send_all([b"first"])  # from now on what comes is taken while the reader sleeps
+    await wait_all_tasks_blocked()
+    client.write_nowait([b"last"])
+    if not is_broken:
+        client._queue_close_notify()
+    inner.write_nowait([RECORD_HEAD + bytes(256)])
+    inner.flush_nowait()
+    await wait_all_tasks_blocked()
+    assert received == [b"first", b"last", end]
+
+
 async def test_plain_text_instead_of_a_handshake_is_a_lost_connection(raw):
     server, _, inner = raw
     inner.write_nowait([b"GET / HTTP/1.1\r\n\r\n"])

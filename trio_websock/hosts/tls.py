@@ -31,7 +31,7 @@ class TlsWire(Wire):
         server_hostname: for a client: the name to ask for and to check.
     """
 
-    __slots__ = ("_answers_size", "_incoming", "_inner", "_outgoing", "_take", "_tls", "scheme")
+    __slots__ = ("_answers_size", "_has_met_end", "_incoming", "_inner", "_outgoing", "_take", "_tls", "scheme")
 
     def __init__(
         self, inner: Wire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None
@@ -43,6 +43,7 @@ class TlsWire(Wire):
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
         self._answers_size = 0
+        self._has_met_end = False  # or a fault, right behind what was decrypted last: the next look tells which
         self._take: Callable[[bytes | None], bool]  # while there is a receive_each
         self.scheme: str = "https"
 
@@ -102,7 +103,7 @@ class TlsWire(Wire):
         self._take = take
         try:
             data = self._decrypt_and_answer()  # what came together with the end of the handshake is had at once
-            if data is None or take(data):
+            if data is None or self._give(data):
                 await self._inner.receive_each(self._take_records)
         finally:
             del self._take  # it leads back to us
@@ -114,7 +115,15 @@ class TlsWire(Wire):
         data = self._decrypt_and_answer()
         if not records and data is None:
             data = b""
-        return self._take(data) and bool(records)
+        return self._give(data) and bool(records)
+
+    def _give(self, data: bytes | None) -> bool:
+        """Give away what was decrypted, and the end if that came with it; whether more is wanted."""
+        while self._take(data):
+            if not self._has_met_end:
+                return True
+            data = self._decrypt_and_answer()
+        return False
 
     async def _receive_progress(self) -> bytes | None:
         """What can be had once more records have come; ``None``: nothing, although bytes did come."""
@@ -136,6 +145,7 @@ class TlsWire(Wire):
     def _decrypt(self) -> bytes | None:
         """All that can be had without more records; ``b""`` is the end, ``None`` that more are needed."""
         chunks: list[bytes] = []
+        self._has_met_end = False
         while not chunks or (chunks[-1] and self._has_records()):
             try:
                 chunks.append(self._tls.read(RECEIVE_SIZE))
@@ -143,8 +153,11 @@ class TlsWire(Wire):
                 break
             except ssl.SSLError as exc:
                 if chunks:
+                    self._has_met_end = True
                     break  # what came before is good; the next call meets the fault again
                 raise ConnectionLost(f"broken TLS stream: {exc}") from exc
+        if len(chunks) > 1 and not chunks[-1]:
+            self._has_met_end = True
         return b"".join(chunks) if chunks else None
 
     def _send_answers(self) -> None:
