@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextvars
+import itertools
 import math
+import signal
+import sys
 import types
 
 import pytest
@@ -23,8 +26,10 @@ from trio_websock import (
     Stop,
     UpgradeRefused,
     WriteTimeout,
+    broadcast,
     current_connection,
 )
+from trio_websock.dispatch import Dispatcher
 from trio_websock.testing.connection import open_test_connection
 
 
@@ -351,3 +356,45 @@ async def test_failure_of_a_callback_is_told_though_it_cancelled_the_nursery(han
         await peer.send(*messages)
         await peer.connection.wait_ended()
     assert [record.exc_info[0] for record in caplog.records] == [KeyError]
+
+
+def press_ctrl_c_at(line):
+    """A tracer that does so at that line, counted from 1, of those that are run in place of a parked loop."""
+    lines = itertools.count(1)
+
+    def trace(frame, event, arg):
+        if frame.f_code is not Dispatcher._run_promptly.__code__:
+            return None
+        if event == "line" and next(lines) == line:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGINT)
+        return trace
+
+    return trace
+
+
+def is_interrupted(line):
+    async def post():
+        async with open_test_connection(Ignoring) as peer:
+            await wait_all_tasks_blocked()
+            sys.settrace(press_ctrl_c_at(line))
+            broadcast([peer.connection], "info")
+            await wait_all_tasks_blocked()
+
+    class Ignoring(Echo):
+        def handle_info(self, info, state):
+            return Ok(state)
+
+    tracer = sys.gettrace()
+    try:
+        trio.run(post)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(tracer)
+    return False
+
+
+def test_ctrl_c_in_place_of_the_parked_loop_is_no_fault_of_trios():
+    interrupted = list(itertools.takewhile(is_interrupted, itertools.count(1)))
+    assert len(interrupted) > 3

@@ -199,20 +199,22 @@ class Dispatcher:
         is in; it costs a turn of the scheduler less.
         """
         loop = self._inbox.loop
-        if loop.task is not None and not loop.task.context.run(self._run_promptly, items):
+        if loop.task is None:
+            return
+        try:
+            may_stay_parked = loop.task.context.run(self._run_promptly, items)
+        except BaseException as exc:  # for the loop, whoever it was that noticed the message
+            self._left, may_stay_parked = _raise(exc), False
+        if not may_stay_parked:
             loop.wake()
 
     @trio.lowlevel.disable_ki_protection  # whoever noticed the message may be protected; a callback never is
     def _run_promptly(self, items: Iterator[Item]) -> bool:
-        """Run the callbacks that are due; whether the loop may stay parked. Raises nothing: that is for the loop."""
-        try:
-            finish(self._run_callbacks(items))
-            if self._left is not _NO_RESULT or self.ending is not None or self._inbox.interruption is not None:
-                return False
-            if self._unsent_size > MAX_UNSENT_SIZE or not self._writer.flush(self._nursery):
-                return False
-        except BaseException as exc:
-            self._left = _raise(exc)
+        """Run the callbacks that are due; whether the loop may stay parked."""
+        finish(self._run_callbacks(items))
+        if self._left is not _NO_RESULT or self.ending is not None or self._inbox.interruption is not None:
+            return False
+        if self._unsent_size > MAX_UNSENT_SIZE or not self._writer.flush(self._nursery):
             return False
         self._unsent_size = 0
         self._idle.resume()
