@@ -178,6 +178,24 @@ async def test_failure_of_one_member_is_its_own(autojump_clock, caplog):
     assert [record.exc_info[0] for record in caplog.records] == [ValueError]
 
 
+async def test_scope_that_a_callback_leaves_open_and_cancels_costs_no_other_member_its_broadcasts(autojump_clock):
+    scope = trio.CancelScope()
+
+    class Careless(Member):
+        def handle_info(self, info, state):
+            if current_connection() is chosen and info == "first":
+                scope.__enter__()
+                scope.cancel()
+            return Push(info, state)
+
+    async with members(2, Careless) as peers:
+        chosen = peers[0].connection
+        for info in ("first", "second"):
+            broadcast(connections_of(peers), info)
+            await settle(peers)
+        assert [peer.received() for peer in peers] == [["first", "second"]] * 2
+
+
 async def test_members_that_tell_each_other_for_ever_leave_the_others_their_turn(autojump_clock):
     class Echoing(Member):
         def handle_info(self, info, state):

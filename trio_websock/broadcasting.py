@@ -6,14 +6,16 @@ all those callbacks that need not wait, where sending to each mailbox would cost
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, final
 
 import trio
 
 from .connection import Connection
 from .errors import describe
 from .inbox import Inbox
+from .parking import Parking
 
 __all__ = ["broadcast"]
 
@@ -45,33 +47,53 @@ def broadcast(connections: Iterable[Connection], info: Any) -> list[Connection]:
     for connection in everyone:
         if not isinstance(connection, Connection):
             raise TypeError(f"{describe(connection)} is no connection: broadcast() takes those of current_connection()")
+    rounds = _rounds_here()
     missed: list[Connection] = []
-    round_ = _Round()
     for connection in everyone:
         if connection._mailbox.post_nowait(info):
-            round_.due.append(connection._inbox)
+            rounds.due.append(connection._inbox)
         else:
             missed.append(connection)
-    round_.due.reverse()
-    round_.start()
+    rounds.start()
     return missed
 
 
-class _Round:
-    """Inboxes that are to be served, each once."""
+def _rounds_here() -> _Rounds:
+    try:
+        return _rounds.get()
+    except LookupError:
+        rounds = _Rounds()
+        _rounds.set(rounds)
+        trio.lowlevel.spawn_system_task(rounds.run)
+        return rounds
 
-    __slots__ = ("_token", "due")
+
+@final
+class _Rounds:
+    """The inboxes of a Trio run that are to be served, and the task that does it."""
+
+    __slots__ = ("_place", "due")
 
     def __init__(self) -> None:
-        self._token = trio.lowlevel.current_trio_token()
-        #: The last of them comes first.
-        self.due: list[Inbox] = []
+        self._place = Parking()
+        self.due: deque[Inbox] = deque()
 
     def start(self) -> None:
         if self.due:
-            self._token.run_sync_soon(self._serve)
+            self._place.wake()
 
-    def _serve(self) -> None:
-        for _ in range(min(MAX_SERVED, len(self.due))):
-            self.due.pop().serve()
-        self.start()
+    async def run(self) -> None:
+        """Serve, until the Trio run is over."""
+        await trio.lowlevel.checkpoint()
+        try:
+            while True:
+                for _ in range(min(MAX_SERVED, len(self.due))):
+                    self.due.popleft().serve()
+                await (trio.lowlevel.checkpoint() if self.due else self._place.park())
+        except trio.Cancelled:
+            # By the end of the run, or by a cancel scope that a callback has opened and left open in this task, which
+            # may not cost all others their broadcasts. A task that begins anew finds out.
+            trio.lowlevel.spawn_system_task(self.run)
+
+
+_rounds: trio.lowlevel.RunVar[_Rounds] = trio.lowlevel.RunVar("trio_websock.broadcasting")
