@@ -120,6 +120,28 @@ async def test_cancelled_wait_loses_and_repeats_nothing(pair):
     assert await read_while(theirs, wire) == data
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="every wait is the task's own where there is no epoll")
+async def test_what_comes_to_a_socket_that_was_read_empty_is_given_away_while_the_task_sleeps(pair):
+    wire, theirs = pair
+    theirs.send(b"a request")
+    await wire.receive()
+    takers = []
+
+    def take(data):
+        takers.append(trio.lowlevel.current_task().name)
+        return True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wire.receive_each, take)
+        await wait_all_tasks_blocked()
+        for piece in (b"a", b"b"):
+            theirs.send(piece)
+            await wait_all_tasks_blocked(0.01)
+        nursery.cancel_scope.cancel()
+    assert len(takers) == 2
+    assert not any("receive_each" in name for name in takers)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="nobody attends where there is no epoll")
 async def test_dismissing_who_attends_to_the_socket_leaves_what_is_being_sent_alone(pair):
     wire, theirs = pair

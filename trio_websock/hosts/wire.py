@@ -186,16 +186,16 @@ class SocketWire(Wire):
 
     async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
         watch, self._take = self._watch, take
+        self._is_wanted = True
         try:
-            self._is_wanted = take(await self.receive())
             while self._is_wanted:
-                if not watch.is_ready:
-                    try:
-                        await watch.wait(self._take_waiting)
-                    except (OSError, trio.ClosedResourceError) as exc:
-                        raise ConnectionLost(f"nothing more can be read: {exc}") from exc
-                if self._is_wanted:
+                if watch.is_ready:
                     self._is_wanted = take(await self.receive())
+                    continue
+                try:
+                    await watch.wait(self._take_waiting)
+                except (OSError, trio.ClosedResourceError) as exc:
+                    raise ConnectionLost(f"nothing more can be read: {exc}") from exc
         finally:
             del self._take  # it leads back to us
 
