@@ -111,8 +111,8 @@ class Mailbox:
         has_room = self._inbox.info_room > 0
         if self._ends is not None:
             channel = self._ends.sender.statistics()
-            is_handing_over = self._inbox.expects_info and not channel.tasks_waiting_receive
-            if not has_room or channel.current_buffer_used or is_handing_over or not channel.open_send_channels:
+            is_behind = channel.current_buffer_used or self._is_handing_over(channel)
+            if is_behind or not has_room or not channel.open_send_channels:
                 return self._send_nowait(item)
         if has_room:
             self._inbox.post_info(item)
@@ -159,8 +159,10 @@ class Mailbox:
     @property
     def is_handing_over(self) -> bool:
         """Whether an item is on its way from the channel to the inbox, in the hands of the mailbox task."""
-        ends = self._ends
-        return ends is not None and self._inbox.expects_info and not ends.receiver.statistics().tasks_waiting_receive
+        return self._ends is not None and self._is_handing_over(self._ends.receiver.statistics())
+
+    def _is_handing_over(self, channel: trio.MemoryChannelStatistics) -> bool:
+        return self._inbox.expects_info and not channel.tasks_waiting_receive
 
     async def wait_item_handed_over(self) -> None:
         """Wait for the item that is on its way, and not for those after it, of which there may be no end.
