@@ -13,7 +13,13 @@ from typing import final
 
 import trio
 
-__all__ = ["Lifetime"]
+__all__ = ["CANCEL_TIMEOUT", "OVERDUE_TIMEOUT", "Lifetime"]
+
+# Seconds behind the end of a grace for what was cancelled to come to its own end; then its socket is aborted.
+CANCEL_TIMEOUT = 0.05
+
+# Seconds behind that after which what still runs is named in the log: only a shield makes it.
+OVERDUE_TIMEOUT = 1.0
 
 
 @final

@@ -25,6 +25,7 @@ from ..behaviour.handler import BoundHandler, bind_handler
 from ..behaviour.reasons import Reason, Shutdown
 from ..connection import Connection
 from ..errors import OptionError, StateError, describe, only_exception
+from ..lifetime import CANCEL_TIMEOUT, OVERDUE_TIMEOUT
 from ..nursery import run_connection
 from .address import parse_url
 from .answer import HandshakeResponse
@@ -38,11 +39,6 @@ from .tenancy import Tenancy
 __all__ = ["Client", "connect"]
 
 logger: logging.Logger = logging.getLogger("trio_websock.client")
-
-# What is cancelled when the grace is over gets a moment to end before the server is dropped, and a second before it is
-# told of as what holds us: only a shield does.
-CANCEL_TIMEOUT = 0.05
-OVERDUE_TIMEOUT = 1.0
 
 _Cause: TypeAlias = Reason | ConnectFailed | HandshakeError
 

@@ -29,6 +29,7 @@ from ..application import Application, Site
 from ..connection import Connection
 from ..errors import OptionError
 from ..hosts.wire import Wire
+from ..lifetime import CANCEL_TIMEOUT, OVERDUE_TIMEOUT
 from ..options import Options, ServerKeywords, ServerOptions, split_keywords
 from .annex import Annex
 from .asgi import AsgiSite
@@ -45,12 +46,6 @@ logger: logging.Logger = logging.getLogger("trio_websock.server")
 # Clients that are being told "too many connections" at one time; what comes on top is dropped without a word, or the
 # telling would cost what the limit is there to save.
 MAX_REFUSALS = 64
-
-# Seconds behind the end of the grace for what was cancelled to come to its own end; then its socket is aborted.
-CANCEL_TIMEOUT = 0.05
-
-# Seconds behind that after which what still runs is named in the log.
-OVERDUE_TIMEOUT = 1.0
 
 
 @final
