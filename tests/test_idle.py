@@ -43,7 +43,7 @@ async def test_touched_clock_starts_anew_when_the_loop_is_idle(autojump_clock):
     scope = clock.open_scope()
     clock.resume()
     await trio.sleep(50)
-    clock.touch()
+    clock.was_touched = True
     clock.resume()
     assert 60 <= await expiry(clock, scope, trio.current_time()) <= 66
 
@@ -53,7 +53,7 @@ async def test_bytes_of_an_unfinished_message_start_it_anew_at_once(autojump_clo
     scope = clock.open_scope()
     clock.resume()
     await trio.sleep(50)
-    clock.touch(is_unfinished=True)
+    clock.notice_unfinished()
     assert 60 <= await expiry(clock, scope, trio.current_time()) <= 66
 
 
@@ -62,7 +62,7 @@ async def test_bytes_of_an_unfinished_message_do_not_start_a_paused_clock(autoju
     scope = clock.open_scope()
     clock.resume()
     clock.pause()
-    clock.touch(is_unfinished=True)
+    clock.notice_unfinished()
     assert await expiry(clock, scope, 0) == math.inf
 
 
@@ -72,7 +72,7 @@ async def test_small_drift_does_not_move_the_deadline(autojump_clock):
     clock.resume()
     deadline = scope.deadline
     await trio.sleep(1)
-    clock.touch()
+    clock.was_touched = True
     clock.resume()
     assert scope.deadline == deadline
 
@@ -105,7 +105,7 @@ async def test_scope_that_expired_although_bytes_came_is_replaced(autojump_clock
     with clock.open_scope() as scope:
         clock.resume()
         await trio.sleep(59)
-        clock.touch()
+        clock.was_touched = True
         await trio.sleep(100)
     assert scope.cancelled_caught
     assert not clock.has_expired()

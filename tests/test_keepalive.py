@@ -38,6 +38,14 @@ async def test_unanswered_ping_ends_with_1001(autojump_clock):
         assert peer.close_sent == (1001, "ping timeout")
 
 
+async def test_peer_that_stays_silent_after_that_is_waited_for_no_longer_than_close_timeout(autojump_clock):
+    async with open_quiet(ping_interval=50, ping_timeout=20, close_timeout=5, answers_close=False) as peer:
+        start = trio.current_time()
+        with trio.fail_after(1000):
+            await peer.connection.wait_ended()
+        assert trio.current_time() == start + 75
+
+
 async def test_pings_go_on_while_they_are_answered(autojump_clock):
     async with open_quiet(ping_interval=50, ping_timeout=20) as peer:
         await trio.sleep(51)

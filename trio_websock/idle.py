@@ -39,43 +39,40 @@ class IdleClock:
         "_silent_since",
         "_slack",
         "_timeout",
-        "_was_opened",
-        "_was_touched",
+        "was_touched",
     )
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
         self._slack = timeout * SLACK
-        self._scope = trio.CancelScope()
-        self._was_opened = False
+        self._scope: trio.CancelScope | None = None  # until the reader listens
         self._silent_since = self._armed_for = -math.inf
         self._paused_at: float | None = None
-        self._was_touched = True
+        #: Set it when bytes have arrived; the time is looked up when the loop becomes idle.
+        self.was_touched: bool = True
         self._current_time = trio.lowlevel.current_clock().current_time
 
     def open_scope(self) -> trio.CancelScope:
         """A scope for the reader to listen in, armed if the clock is running."""
-        if self._was_opened:
-            self._scope = trio.CancelScope()
-            self._armed_for = -math.inf
-        self._was_opened = True
-        if not self._was_touched and self._paused_at is None:
-            self._arm()
+        # Given its time here, because moving the deadline of a scope costs more than making one.
+        is_running = not self.was_touched and self._paused_at is None
+        self._armed_for = self._silent_since if is_running else -math.inf
+        self._scope = trio.CancelScope(deadline=self._expiry() if is_running else math.inf)
         return self._scope
 
     def has_expired(self) -> bool:
         """Whether the peer has really been silent for the whole timeout."""
-        if self._was_touched or self._paused_at is not None:
+        if self._scope is None or self.was_touched or self._paused_at is not None:
             return False
         now = self._current_time()
         if now > self._scope.deadline + self._slack:
             self._silent_since = now
         return now >= self._silent_since + self._timeout
 
-    def touch(self, *, is_unfinished: bool = False) -> None:
-        """Bytes arrived. The time is looked up when the loop becomes idle, or now if they gave it nothing to do."""
-        self._was_touched = True
-        if is_unfinished and self._paused_at is None:
+    def notice_unfinished(self) -> None:
+        """Bytes arrived that gave the loop nothing to do."""
+        self.was_touched = True
+        if self._paused_at is None:
             self.resume()
 
     def pause(self) -> None:
@@ -83,21 +80,22 @@ class IdleClock:
         if self._paused_at is None and self._timeout != math.inf:
             self._paused_at = self._current_time()
             self._armed_for = -math.inf
-            self._scope.deadline = math.inf
+            if self._scope is not None:
+                self._scope.deadline = math.inf
 
     def resume(self) -> None:
         """The loop is idle."""
         if self._timeout == math.inf:
             return
-        if self._was_touched:
+        if self.was_touched:
             self._silent_since = self._current_time()
-            self._was_touched = False
+            self.was_touched = False
         elif self._paused_at is not None:
             self._silent_since += self._current_time() - self._paused_at
         self._paused_at = None
-        if self._silent_since - self._armed_for > self._slack:
-            self._arm()
+        if self._scope is not None and self._silent_since - self._armed_for > self._slack:
+            self._armed_for = self._silent_since
+            self._scope.deadline = self._expiry()
 
-    def _arm(self) -> None:
-        self._armed_for = self._silent_since
-        self._scope.deadline = self._silent_since + self._timeout + self._slack
+    def _expiry(self) -> float:
+        return self._silent_since + self._timeout + self._slack

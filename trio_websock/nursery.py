@@ -77,6 +77,7 @@ class _ConnectionNursery:
         "_held",
         "_idle",
         "_inbox",
+        "_is_leaving",
         "_keepalive",
         "_options",
         "_transport",
@@ -95,6 +96,7 @@ class _ConnectionNursery:
         self._dispatcher = Dispatcher(connection, self._callbacks, self._transport, self._writer, self._idle)
         self._keepalive = self._open_keepalive(connection)
         self._held: list[Arrival] = []  # the batch that an item of the mailbox goes before
+        self._is_leaving = False  # the reader, which has had the last arrival
 
     def _open_keepalive(self, connection: Connection) -> Keepalive | None:
         interval, timeout = self._options.ping_interval, self._options.ping_timeout
@@ -144,7 +146,8 @@ class _ConnectionNursery:
                     stray = exc if is_by_child(exc) else None
                     raise
                 await self._hand_over_close(nursery)
-                nursery.cancel_scope.cancel()
+                if len(nursery.child_tasks) > self._is_leaving:  # a reader that leaves needs no push
+                    nursery.cancel_scope.cancel()
         except BaseException as exc:
             return self._sort_out(exc)
         finally:
@@ -170,9 +173,12 @@ class _ConnectionNursery:
         try:
             while True:
                 with self._idle.open_scope():
-                    while not self._held or await self._admit_held():
-                        await inbox.wait_room()
-                        await self._transport.receive_each(inbox.room, self._take)
+                    while not self._is_leaving:
+                        if self._held:
+                            await self._admit_held()
+                        else:
+                            await inbox.wait_room()
+                            await self._transport.receive_each(inbox.room, self._take)
                     return
                 if self._idle.has_expired():
                     self._notice_silence(Timeout())
@@ -181,22 +187,27 @@ class _ConnectionNursery:
             self._connection.mark_closing()  # what still waits for the peer may hold the end up
             await self._writer.accompany(self._transport.wait_closed)
             raise
+        finally:
+            self._is_leaving = False
 
-    async def _admit_held(self) -> bool:
+    async def _admit_held(self) -> None:
         mailbox = self._connection._mailbox
         is_end = isinstance(self._held[-1], (Remote, Error))
         await (mailbox.wait_handed_over() if is_end else mailbox.wait_item_handed_over())
         batch, self._held = self._held, []
-        return self._admit(batch)
+        self._is_leaving = not self._admit(batch)
 
     def _take(self, batch: list[Arrival]) -> int:
         """Deal with what one read yielded, in any task; how much more may come."""
-        self._idle.touch(is_unfinished=not batch)
-        if batch and (isinstance(batch[-1], (Remote, Error)) or self._connection._mailbox.is_handing_over):
+        if batch:
+            self._idle.was_touched = True
+        else:
+            self._idle.notice_unfinished()
+        if self._inbox.expects_info and batch and self._connection._mailbox.is_handing_over:
             self._held = batch  # what was sent to the mailbox before has to be handed over first: the reader can wait
             return 0
-        self._admit(batch)
-        return self._inbox.room
+        self._is_leaving = not self._admit(batch)
+        return 0 if self._is_leaving else self._inbox.room
 
     def _admit(self, batch: list[Arrival]) -> bool:
         """Queue what has arrived and send the pongs it called for; whether more may come."""

@@ -328,7 +328,7 @@ class WebSocket:
         return max(self._inbox.room, 1)
 
     def _take(self, batch: list[Arrival]) -> int:
-        self._idle.touch()
+        self._idle.was_touched = True
         self._has_ended = not self._admit(batch)
         return 0 if self._has_ended else self._expect()
 
