@@ -153,12 +153,18 @@ class Dispatcher:
 
         While the loop is parked this stands in for it, and is never suspended: a callback that may be is left to it.
         """
-        inbox, awaitless = self._inbox, self._callbacks.awaitless
+        inbox, callbacks = self._inbox, self._callbacks
+        awaitless = callbacks.awaitless
         for item in items:
-            result = self._start_callback(item)
+            kind = type(item)
+            if kind is str or kind is bytes:
+                self._callback = "handle_in"
+                result = callbacks.handle_in(item, self.state)  # type: ignore[arg-type]  # narrowed by identity
+            else:
+                result = self._start_other_callback(item)
             kind = type(result)
-            if kind is CoroutineType and result.cr_code in awaitless:  # type: ignore[attr-defined]  # narrowed
-                result = await result  # type: ignore[misc]  # as above
+            if kind is CoroutineType and result.cr_code in awaitless:
+                result = await result
             elif kind not in RESULT_TYPES:
                 if self._is_parked and result is not _NO_RESULT:
                     self._left = result
@@ -247,15 +253,12 @@ class Dispatcher:
         if self._running is not None:
             self._running.cancel()
 
-    def _start_callback(self, item: Item) -> object:
-        """Call the callback ``item`` is for; what it returned, or ``_NO_RESULT``."""
+    def _start_other_callback(self, item: Item) -> object:
+        """Call the callback that ``item``, no message, is for; what it returned, or ``_NO_RESULT``."""
         kind = type(item)
-        if kind is str or kind is bytes:
-            self._callback = "handle_in"
-            return self._callbacks.handle_in(item, self.state)  # type: ignore[arg-type]  # narrowed by identity
         if kind is Info:
             self._callback = "handle_info"
-            return self._callbacks.handle_info(item.item, self.state)  # type: ignore[union-attr]  # as above
+            return self._callbacks.handle_info(item.item, self.state)  # type: ignore[union-attr]  # narrowed by identity
         if kind is Ping or kind is Pong:
             handle_control = self._callbacks.handle_control
             if handle_control is None:
@@ -267,13 +270,14 @@ class Dispatcher:
 
     async def _await_result(self, result: object) -> object:
         """What a callback returned, or what that turns out to be once awaited."""
+        is_awaitable = type(result) is CoroutineType or isinstance(result, Awaitable)
         if self._cancels_on_disconnect:
             with trio.CancelScope() as self._running:
                 if self._was_disconnected:  # before the callback, called already, could begin to wait
                     self._running.cancel()
-                return await result if isinstance(result, Awaitable) else result
+                return await result if is_awaitable else result  # type: ignore[misc]  # narrowed
             return _NO_RESULT
-        return await result if isinstance(result, Awaitable) else result
+        return await result if is_awaitable else result  # type: ignore[misc]  # narrowed
 
     def _apply(self, result: object) -> None:
         """Check ``result`` and do what it says."""

@@ -7,8 +7,8 @@ by now, so nothing runs beside this; every step is bounded, and all of them by t
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable
-from typing import final
+from collections.abc import Awaitable, Callable
+from typing import Any, final
 
 import trio
 
@@ -65,35 +65,34 @@ class Exit:
         try:
             if ending.close is not None:
                 self._transport.send_close_nowait(*ending.close)
-            await self._flush()
+            if not self._transport.flush_nowait():
+                await self._flush()
         except Exception:  # of ours, or of a host's transport: terminate is owed all the same
             logger.exception("unexpected failure of %r", self._connection)
             self._transport.abort()
-        await self._terminate(ending.reason)
+        terminate = self._callbacks.terminate
+        if terminate is not None and self._dispatcher.has_state:
+            await self._terminate(terminate, ending.reason)
         try:
             await self._close(ending, is_awaited=is_awaited)
         finally:
             self._connection.mark_ended(ending.reason)
 
     async def _flush(self) -> None:
-        """Hand over what is left, reading on meanwhile: a peer busy sending must get to read it."""
-        if self._transport.flush_nowait():
-            return
+        """Wait for the rest to be taken, reading on meanwhile: a peer busy sending must get to read it."""
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._transport.wait_closed)
                 await self._writer.drain()
                 nursery.cancel_scope.cancel()
 
-    async def _terminate(self, reason: Reason) -> None:
-        if not self._dispatcher.has_state or self._callbacks.terminate is None:
-            return
+    async def _terminate(self, terminate: Callable[[Reason, Any], object], reason: Reason) -> None:
         name = f"{self._connection.handler}.terminate"
         timeout = self._options.terminate_timeout
         try:
             with self._lifetime.bounded(timeout, shield=True) as scope:
                 try:
-                    result = self._callbacks.terminate(reason, self._dispatcher.state)
+                    result = terminate(reason, self._dispatcher.state)
                     if isinstance(result, Awaitable):
                         await result
                 except BaseException:
@@ -110,7 +109,7 @@ class Exit:
             if is_awaited and ending.close is not None and not isinstance(ending.reason, Remote):
                 await self._wait_closed(ending.reason)
         finally:
-            if trio.current_time() >= self._lifetime.deadline:
+            if self._lifetime.is_over:
                 self._transport.abort()
             else:
                 await self._transport.aclose()

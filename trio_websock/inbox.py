@@ -141,13 +141,13 @@ class Inbox:
             self.loop.wake()
 
     def _queue_posted(self) -> None:
-        if self._posted is not None:
-            self._put += self._posted
-            self._posted = None
+        self._put += self._posted or ()
+        self._posted = None
 
     def _left_of(self, items: Sequence[Item]) -> Sequence[Item]:
         """What the stand-in leaves of items that need not wait behind others."""
-        self._queue_posted()
+        if self._posted is not None:
+            self._queue_posted()
         if self.stand_in is None or self._due or self._put:
             return items
         rest = iter(items)
@@ -167,10 +167,12 @@ class Inbox:
             The mailbox items that were dropped, in order. More may follow, as the mailbox task is still moving them:
             ask again when it has ended.
         """
-        self._queue_posted()
-        infos = [item.item for item in (*reversed(self._due), *self._put) if type(item) is Info]
         self._is_closed = True
         self.stand_in = None  # it leads back to us
+        self._queue_posted()
+        if not self._due and not self._put:
+            return []
+        infos = [item.item for item in (*reversed(self._due), *self._put) if type(item) is Info]
         self._due.clear()
         self._put.clear()
         self._arrivals = self._size = self._infos = 0

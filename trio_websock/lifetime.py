@@ -46,7 +46,8 @@ class Lifetime:
     def adopt(self, scope: trio.CancelScope) -> None:
         """Have the deadline reach a scope opened elsewhere."""
         self._scopes.append(scope)
-        self._tighten(scope)
+        if self.deadline < math.inf:
+            self._tighten(scope)
 
     def release(self, scope: trio.CancelScope) -> None:
         """Forget a scope that has been left."""
@@ -55,6 +56,11 @@ class Lifetime:
     def after(self, seconds: float) -> float:
         """The moment ``seconds`` from now, or the deadline if that is earlier."""
         return self.deadline if seconds == math.inf else min(self.deadline, trio.current_time() + seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.deadline < math.inf and trio.current_time() >= self.deadline
 
     def shorten(self, deadline: float) -> None:
         """Bring the deadline forward; a later one changes nothing."""

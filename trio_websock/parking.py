@@ -15,33 +15,29 @@ class Parking:
     """Room for one parked task.
 
     Attributes:
+        task: the one that is parked here; to be read only.
         wake_elsewhere: wakes the task while it waits in another place for the same.
     """
 
-    __slots__ = ("_task", "wake_elsewhere")
+    __slots__ = ("task", "wake_elsewhere")
 
     def __init__(self) -> None:
-        self._task: trio.lowlevel.Task | None = None
+        self.task: trio.lowlevel.Task | None = None
         self.wake_elsewhere: Callable[[], None] | None = None
-
-    @property
-    def task(self) -> trio.lowlevel.Task | None:
-        """The task that is parked here."""
-        return self._task
 
     async def park(self) -> None:
         """Wait for :meth:`wake`. Checkpoint: always. Cancelled: nothing is left behind."""
-        self._task = trio.lowlevel.current_task()
+        self.task = trio.lowlevel.current_task()
         await trio.lowlevel.wait_task_rescheduled(self._forget)
 
     def wake(self) -> None:
         """Let the parked task go on, if there is one."""
-        if self._task is not None:
-            task, self._task = self._task, None
+        if self.task is not None:
+            task, self.task = self.task, None
             trio.lowlevel.reschedule(task)
         elif self.wake_elsewhere is not None:
             self.wake_elsewhere()
 
     def _forget(self, _: object) -> trio.lowlevel.Abort:
-        self._task = None
+        self.task = None
         return trio.lowlevel.Abort.SUCCEEDED

@@ -23,7 +23,6 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TypeAlias, final
 
 import trio
@@ -109,6 +108,7 @@ def watch_socket(fd: int) -> Watch:
 
 
 if sys.platform == "linux":
+    _READABLE = select.EPOLLIN
     _EDGES = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
 
     @final
@@ -151,7 +151,7 @@ if sys.platform == "linux":
 
         def notice(self, flags: int) -> None:
             """Something has come, or has ended. Raises nothing."""
-            if flags != select.EPOLLIN:
+            if flags != _READABLE:
                 self.has_ended = True
             elif self._step is not None:
                 try:
@@ -250,7 +250,9 @@ if sys.platform == "linux":
             """Forget a descriptor that is about to be closed."""
             if self._watches.get(fd) is watch:
                 del self._watches[fd]
-                with suppress(OSError, ValueError):  # closed behind our back, or the Trio run is over
+                try:
                     self._epoll.unregister(fd)
+                except (OSError, ValueError):  # closed behind our back, or the Trio run is over
+                    pass
 
     _registry: trio.lowlevel.RunVar[Registry] = trio.lowlevel.RunVar("trio_websock.hosts.readiness")

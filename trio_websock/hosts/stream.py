@@ -76,7 +76,7 @@ class StreamTransport(Transport):
         leftover: bytes that came behind the handshake.
     """
 
-    __slots__ = ("_machine", "_room", "_take", "_wire", "peer", "subprotocol")
+    __slots__ = ("_machine", "_room", "_take", "_wire", "subprotocol")
 
     def __init__(self, wire: Wire, machine: Machine, subprotocol: str | None, leftover: bytes = b"") -> None:
         self._wire = wire
@@ -84,9 +84,12 @@ class StreamTransport(Transport):
         self._room: int  # in the next batch, and who gets it, while there is a receive_each
         self._take: Callable[[list[Arrival]], int]
         self.subprotocol: str | None = subprotocol
-        self.peer: str = wire.peer
         if leftover:
             machine.receive_data(leftover)
+
+    @property
+    def peer(self) -> str:  # type: ignore[override]  # read-only here
+        return self._wire.peer
 
     @property
     def received_size(self) -> int:  # type: ignore[override]  # read-only here
@@ -122,8 +125,14 @@ class StreamTransport(Transport):
             del self._take  # it leads back to us
 
     def _take_data(self, data: bytes | None) -> bool:
-        self._room = self._take(self._parse(data, self._room))
-        return self._room > 0 and not self._machine.has_backlog
+        machine = self._machine
+        if data:  # as in _parse, a call shorter for nearly all that comes
+            machine.receive_data(data)
+            room = self._take(self.receive_nowait(self._room))
+        else:
+            room = self._take(self._parse(data, self._room))
+        self._room = room
+        return room > 0 and not machine.has_backlog
 
     def receive_nowait(self, max_messages: int) -> list[Arrival]:
         machine = self._machine
@@ -150,7 +159,8 @@ class StreamTransport(Transport):
 
     @property
     def unsent_size(self) -> int:
-        return self._wire.unsent_size + self._machine.output_size
+        machine = self._machine
+        return self._wire.unsent_size + (machine.output_size if machine.output else 0)
 
     def flush_nowait(self) -> bool:
         # The machine keeps what the wire cannot take yet: only there can a newer pong replace an older one.

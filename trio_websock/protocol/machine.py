@@ -91,7 +91,6 @@ class Machine:
         "_last",
         "_last_pong",
         "_longest",
-        "_output",
         "_position",
         "_remaining",
         "_utf8_errors",
@@ -100,6 +99,7 @@ class Machine:
         "failure",
         "finished",
         "has_backlog",
+        "output",
         "peer_close",
     )
 
@@ -123,7 +123,8 @@ class Machine:
         self._remaining: int | None = None
         self._key: bytes | None = None
         self._last = False
-        self._output: list[Frame] = []
+        #: Frames that wait for :meth:`data_to_send`; to be read only.
+        self.output: list[Frame] = []
         self._waiting_pongs = 0
         self._last_pong = 0
 
@@ -143,7 +144,7 @@ class Machine:
         ``failure`` and ``peer_close`` afterwards.
         """
         batch: list[Incoming] = []
-        if self.finished:
+        if self.finished or not self._buffer:
             return batch
         self._inflated = 0
         try:
@@ -285,9 +286,9 @@ class Machine:
         if type(message) is SharedOutgoing:
             self._send_shared(message)
         elif self._deflate is not None:
-            self._output.append(self._compress(message))
+            self.output.append(self._compress(message))
         else:
-            self._output.append(message)
+            self.output.append(message)
 
     def _compress(self, message: Outgoing) -> Frame:
         opcode, payload = message
@@ -304,14 +305,14 @@ class Machine:
         if self._deflate is not None and message[0] < FIRST_CONTROL:
             key = self._deflate.sharing_key
         if key is None or not self._expects_mask:
-            self._output.append(self._compress(message))
+            self.output.append(self._compress(message))
             return
         frame = message.frames.get(key)
         if frame is None:
             frame = tuple(serialize_frames([self._compress(message)], None))
             if len(message.frames) < MAX_FRAMES:
                 message.frames[key] = frame
-        self._output += frame
+        self.output += frame
 
     def send_close(self, code: int | None, text: bytes = b"") -> None:
         """Queue our close frame, once; nothing is sent after it.
@@ -323,29 +324,29 @@ class Machine:
         Source: RFC 6455 §5.5.1.
         """
         if not self.close_sent:
-            self._output.append((Opcode.CLOSE, serialize_close(code, text)))
+            self.output.append((Opcode.CLOSE, serialize_close(code, text)))
             self.close_sent = True
 
     @property
     def output_size(self) -> int:
         """Bytes that :meth:`data_to_send` would return, without the heads of frames; zero only if there are none."""
-        if not self._output:  # most of the time
+        if not self.output:  # most of the time
             return 0
-        return sum(2 + len(frame if isinstance(frame, bytes) else frame[1]) for frame in self._output)
+        return sum(2 + len(frame if isinstance(frame, bytes) else frame[1]) for frame in self.output)
 
     def data_to_send(self) -> list[bytes]:
         """Take everything that is queued, to be written in order and whole."""
-        output = self._output
+        output = self.output
         if not output:
             return []
-        self._output = []
+        self.output = []
         self._waiting_pongs = 0
         return serialize_frames(output, None if self._expects_mask else new_masking_keys(len(output)))
 
     def _queue_pong(self, payload: bytes) -> None:
         if self._waiting_pongs == _MAX_WAITING_PONGS:
-            del self._output[self._last_pong]
+            del self.output[self._last_pong]
         else:
             self._waiting_pongs += 1
-        self._last_pong = len(self._output)
-        self._output.append((Opcode.PONG, payload))
+        self._last_pong = len(self.output)
+        self.output.append((Opcode.PONG, payload))
