@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trio_websock.headers import Headers
+from trio_websock.headers import Headers, forget_index, trusted_headers, values_by_name
 
 COOKIES = [("Set-Cookie", "a=1"), ("X-Other", "x"), ("set-cookie", "b=2")]
 
@@ -82,3 +82,13 @@ def test_a_name_is_found_before_and_after_all_were_looked_at() -> None:
     headers = Headers(COOKIES)
     before = headers["Set-Cookie"]
     assert (len(headers), headers["SET-COOKIE"], headers.get("x-none")) == (2, before, None)
+
+
+def test_headers_answer_the_same_with_and_without_the_index_of_the_parser() -> None:
+    pairs = [("Cookie", "a=1"), ("cookie", "b=2"), ("Host", "x")]
+    headers = trusted_headers(pairs, {"cookie": ["a=1", "b=2"], "host": ["x"]})
+    names = ("COOKIE", "Host", "Origin")
+    before = [headers.get_all(name) for name in names], values_by_name(headers)
+    forget_index(headers)
+    assert before == ([headers.get_all(name) for name in names], values_by_name(headers))
+    assert before[0] == [["a=1", "b=2"], ["x"], []]

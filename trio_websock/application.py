@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias, final
+from typing import Final, NamedTuple, Protocol, TypeAlias, final
 
 from .behaviour.handler import BoundHandler, bind_handler, is_handler
 from .errors import UpgradeRefused, describe
@@ -28,9 +27,7 @@ Report: TypeAlias = Callable[[Request, BaseException], None]
 """Is told of every fault of an application function."""
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """An upgrade as the application wants it, bound and merged."""
 
     handler: BoundHandler

@@ -10,7 +10,16 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
-__all__ = ["FIELD_NAME", "FIELD_VALUE", "HeaderInput", "Headers", "MultiMapping", "trusted_headers"]
+__all__ = [
+    "FIELD_NAME",
+    "FIELD_VALUE",
+    "HeaderInput",
+    "Headers",
+    "MultiMapping",
+    "forget_index",
+    "trusted_headers",
+    "values_by_name",
+]
 
 HeaderInput: TypeAlias = Mapping[str, str] | Iterable[tuple[str, str]]
 """Headers as an application gives them: a mapping, or pairs where a name may be repeated."""
@@ -89,15 +98,21 @@ class Headers(MultiMapping):
     ``headers["name"]`` is the first value, ``headers.get_all("name")`` all of them.
     """
 
-    __slots__ = ()
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: HeaderInput = ()) -> None:
+        super().__init__(pairs)
+        self._values: Mapping[str, list[str]] | None = None  # by name, in lower case
 
     @staticmethod
     def _fold(name: str) -> str:
         return name.lower()
 
     def get_all(self, name: str) -> list[str]:
-        # Asked a dozen times for each handshake: most names differ in length already.
         wanted, size = name.lower(), len(name)
+        if self._values is not None:
+            return list(self._values.get(wanted, ()))
+        # Most names differ in length already.
         return [value for key, value in self._pairs if len(key) == size and key.lower() == wanted]
 
     def __getitem__(self, name: str) -> str:
@@ -119,9 +134,30 @@ class Headers(MultiMapping):
         return [token for token in (part.strip(" \t") for part in joined.split(",")) if token]
 
 
-def trusted_headers(pairs: Iterable[tuple[str, str]]) -> Headers:
-    """Headers made of what a parser has decoded: it is ``str`` for certain, and is not looked at one by one."""
+def trusted_headers(pairs: Iterable[tuple[str, str]], values: Mapping[str, list[str]] | None = None) -> Headers:
+    """Headers made of what a parser has decoded: it is ``str`` for certain, and is not looked at one by one.
+
+    Args:
+        pairs: names and values.
+        values: the same, by name in lower case, if the parser has it.
+    """
     headers = Headers.__new__(Headers)
     headers._first_values = None
     headers._pairs = tuple(pairs)
+    headers._values = values
     return headers
+
+
+def values_by_name(headers: Headers) -> Mapping[str, list[str]]:
+    """Every value of every header, by its name in lower case."""
+    if headers._values is not None:
+        return headers._values
+    values: dict[str, list[str]] = {}
+    for name, value in headers._pairs:
+        values.setdefault(name.lower(), []).append(value)
+    return values
+
+
+def forget_index(headers: Headers) -> None:
+    """Let go of what serves the many questions of a handshake, and is too much for as long as a connection lives."""
+    headers._values = None

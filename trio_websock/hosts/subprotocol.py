@@ -27,6 +27,8 @@ def choose_subprotocol(request: Request, chosen: str | None, options: Options) -
         StateError: what was chosen has not been offered.
     """
     if chosen is None:
+        if not options.subprotocols and not options.require_subprotocol:
+            return None
         return negotiate_subprotocol(request, options.subprotocols, options.require_subprotocol)
     if chosen not in request.subprotocols:  # RFC 6455 §4.1: the client would fail the connection
         raise StateError(f"the application chose subprotocol {chosen!r}; offered were {request.subprotocols}")

@@ -10,10 +10,11 @@ from __future__ import annotations
 import binascii
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..errors import UpgradeRefused
+from ..headers import values_by_name
 
 if TYPE_CHECKING:
     from ..options import Origins
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["accept_key", "check_origin", "check_upgrade_request", "is_upgrade", "negotiate_subprotocol"]
 
-_Given: TypeAlias = dict[str, list[str]]
+_Given: TypeAlias = Mapping[str, list[str]]
 """Every value of every header, by its name in lower case."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 §1.3
@@ -42,16 +43,8 @@ def is_upgrade(request: Request) -> bool:
 
     Source: RFC 6455 §4.2.1.
     """
-    given = _values_by_name(request.headers)
+    given = values_by_name(request.headers)
     return all(_has_token(given.get(name.lower(), ()), token) for name, token in _UPGRADE_HEADERS.items())
-
-
-def _values_by_name(headers: Headers) -> _Given:
-    # The checks ask for one name after the other: one walk over what came, instead of one for each.
-    given: _Given = {}
-    for name, value in headers.pairs():
-        given.setdefault(name.lower(), []).append(value)
-    return given
 
 
 def _has_token(values: Iterable[str], token: str) -> bool:
@@ -83,7 +76,7 @@ def check_upgrade_request(request: Request) -> str:
     Source: RFC 6455 §4.2.1.
     """
     _check_request_line(request)
-    given = _values_by_name(request.headers)
+    given = values_by_name(request.headers)
     _check_host(given)
     _check_upgrade_headers(given)
     _check_version(given)

@@ -96,8 +96,9 @@ def serialize_switch(
         text += f"Sec-WebSocket-Protocol: {subprotocol}\r\n"
     if extensions is not None:
         text += f"Sec-WebSocket-Extensions: {extensions}\r\n"
-    for line in checked_lines(pairs, SWITCH_FIELDS):
-        text += line + "\r\n"
+    if pairs:
+        for line in checked_lines(pairs, SWITCH_FIELDS):
+            text += line + "\r\n"
     return (text + "\r\n").encode("latin-1")
 
 

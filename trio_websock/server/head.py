@@ -7,7 +7,7 @@ leaves to its user is checked here. Pure: knows no socket, and never sees a byte
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, final
 
@@ -75,41 +75,31 @@ _VALUES = (
 )
 _FREQUENT = {word.encode(): word for word in (*_NAMES, *map(str.lower, _NAMES), *_VALUES)}
 
-# The fields that decide about framing and persistence; all others are the application's.
-_OURS = frozenset({b"connection", b"content-length", b"expect", b"host", b"transfer-encoding"})
-
 
 @final
 class _Fields:
     """What llhttp reports of one head."""
 
-    __slots__ = ("is_complete", "ours", "pairs", "target")
+    __slots__ = ("is_complete", "pairs", "target", "values")
 
     def __init__(self) -> None:
         self.target = b""
         self.pairs: list[tuple[str, str]] = []
-        self.ours: dict[bytes, list[bytes]] = {}
+        self.values: dict[str, list[str]] = {}  # by name, in lower case
         self.is_complete = False
 
     def on_url(self, url: bytes) -> None:
         self.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        value = value.strip(b" \t")
-        self.pairs.append((_decode(name), _decode(value)))
-        folded = name.lower()
-        if folded in _OURS:
-            self.ours.setdefault(folded, []).append(value)
+        octets = value.strip(b" \t")
+        key = _FREQUENT.get(name) or name.decode("latin-1")
+        text = _FREQUENT.get(octets) or octets.decode("latin-1")
+        self.pairs.append((key, text))
+        self.values.setdefault(key.lower(), []).append(text)
 
     def on_headers_complete(self) -> None:
         self.is_complete = True
-
-    def values(self, name: bytes) -> list[bytes]:
-        return self.ours.get(name, [])
-
-
-def _decode(octets: bytes) -> str:
-    return _FREQUENT.get(octets) or octets.decode("latin-1")
 
 
 def parse_head(data: bytes) -> Head:
@@ -136,15 +126,16 @@ def parse_head(data: bytes) -> Head:
         raise BadRequest(501, "CONNECT came: this server is no proxy")
     if len(fields.pairs) > MAX_FIELDS:
         raise BadRequest(431, f"{len(fields.pairs)} header fields came: expected at most {MAX_FIELDS}")
-    _check_host(fields.values(b"host"), version)
+    values = fields.values
+    _check_host(values.get("host", ()), version)
     return Head(
         method,
         fields.target.decode("ascii"),
         version,
-        trusted_headers(fields.pairs),
-        _body_length(fields, version),
-        version == "1.1" and not _has_token(fields.values(b"connection"), b"close"),
-        _check_expect(fields.values(b"expect")) and version == "1.1",  # RFC 9110 §10.1.1: ignored in HTTP/1.0
+        trusted_headers(fields.pairs, values),
+        _body_length(values, version),
+        version == "1.1" and not _has_token(values.get("connection", ()), "close"),
+        _check_expect(values.get("expect", ())) and version == "1.1",  # RFC 9110 §10.1.1: ignored in HTTP/1.0
     )
 
 
@@ -164,32 +155,34 @@ def _unknown_version(line: bytes) -> BadRequest:
     return BadRequest(505, f"{came!r} came at the end of the request line: expected HTTP/1.1 (RFC 9112 §2.3)")
 
 
-def _check_host(hosts: list[bytes], version: str) -> None:
+def _check_host(hosts: Sequence[str], version: str) -> None:
     if len(hosts) > 1 or (not hosts and version != "1.0"):
         raise BadRequest(400, f"expected exactly one Host header, {len(hosts)} came (RFC 9112 §3.2)")
 
 
-def _check_expect(values: list[bytes]) -> bool:
-    if any(value.lower() != b"100-continue" for value in values):
+def _check_expect(values: Sequence[str]) -> bool:
+    if not values:
+        return False
+    if any(value.lower() != "100-continue" for value in values):
         raise BadRequest(417, "Expect: only 100-continue is understood (RFC 9110 §10.1.1)")
-    return bool(values)
+    return True
 
 
-def _body_length(fields: _Fields, version: str) -> int | None:
+def _body_length(values: Mapping[str, list[str]], version: str) -> int | None:
     # llhttp has refused a head with both, or with a length that is not one number.
-    codings = fields.values(b"transfer-encoding")
-    if codings:
+    codings = values.get("transfer-encoding")
+    if codings is not None:
         if version == "1.0":
             raise BadRequest(400, "Transfer-Encoding came in an HTTP/1.0 request (RFC 9112 §6.1)")
-        if [coding.lower() for coding in codings] != [b"chunked"]:
+        if [coding.lower() for coding in codings] != ["chunked"]:
             raise BadRequest(501, "Transfer-Encoding: only chunked is understood (RFC 9112 §6.1)")
         return None
-    lengths = fields.values(b"content-length")
-    return int(lengths[0]) if lengths else 0
+    lengths = values.get("content-length")
+    return 0 if lengths is None else int(lengths[0])
 
 
-def _has_token(values: list[bytes], token: bytes) -> bool:
-    return any(part.strip(b" \t").lower() == token for value in values for part in value.split(b","))
+def _has_token(values: Sequence[str], token: str) -> bool:
+    return any(part.strip(" \t").lower() == token for value in values for part in value.split(","))
 
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"

@@ -6,11 +6,11 @@ will need. Decides by asking ``protocol/upgrade.py`` in the order of the rulings
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Unpack, final
+from typing import NamedTuple, Unpack
 
 from ..application import Wish
 from ..connection import Connection
+from ..headers import forget_index
 from ..hosts.stream import open_stream_transport
 from ..hosts.subprotocol import choose_subprotocol
 from ..hosts.wire import Wire
@@ -24,9 +24,7 @@ from .answers import serialize_switch
 __all__ = ["Agreement", "agree_on_upgrade", "check_upgrade"]
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(NamedTuple):
     """What both ends have agreed on.
 
     Args:
@@ -42,6 +40,7 @@ class Agreement:
     def open(self, wire: Wire, leftover: bytes) -> Connection:
         """The connection, once the answer is on the wire."""
         options = self.wish.options
+        forget_index(self.request.headers)
         transport = open_stream_transport(wire, Role.SERVER, options, self.subprotocol, self.deflate, leftover)
         return Connection(transport, options, self.request)
 
