@@ -66,6 +66,19 @@ async def test_end_of_the_stream_is_empty(pair):
     assert await wire.receive() == b""
 
 
+async def test_what_has_come_is_had_without_waiting(pair):
+    wire, theirs = pair
+    theirs.send(b"hello")
+    assert (wire.receive_nowait(), wire.receive_nowait(), wire.received_size) == (b"hello", None, 5)
+
+
+async def test_what_a_reset_left_is_a_lost_connection_without_waiting_too(pair):
+    wire, _ = pair
+    wire._socket.close()
+    with pytest.raises(ConnectionLost, match="nothing more can be read"):
+        wire.receive_nowait()
+
+
 async def test_reset_is_a_lost_connection():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         theirs = socket.create_connection(listener.getsockname())

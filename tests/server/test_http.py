@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
 import trio.testing
 
 from trio_websock import ConnectionLost
 from trio_websock.hosts.stream_wire import StreamWire
+from trio_websock.hosts.wire import SocketWire
 from trio_websock.server.body import body_for
 from trio_websock.server.head import BadRequest
 from trio_websock.server.http import HttpChannel
@@ -37,6 +40,18 @@ async def test_a_head_may_come_byte_by_byte(data: bytes, nursery: trio.Nursery) 
 
     nursery.start_soon(drip)
     assert await target_of(channel) == "/a"
+
+
+@pytest.mark.parametrize(
+    ("data", "is_whole"), [(b"", False), (GET[:-1], False), (GET, True), (GET + b"\x81", True)], ids=repr
+)
+async def test_whether_a_head_is_there_is_told_without_waiting_and_loses_nothing(data: bytes, is_whole: bool) -> None:
+    ours, theirs = socket.socketpair()
+    channel = HttpChannel(SocketWire(ours), 100, 10)
+    theirs.send(data)
+    assert (channel.has_whole_head(), channel.take_leftover()) == (is_whole, data)
+    channel.wire.abort()
+    theirs.close()
 
 
 async def test_what_comes_behind_a_head_is_kept() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -25,6 +26,7 @@ from trio_websock import (
 )
 from trio_websock.application import Wish
 from trio_websock.hosts.stream_wire import StreamWire
+from trio_websock.hosts.wire import SocketWire
 from trio_websock.server.ledger import Ledger, Notice
 from trio_websock.server.session import Session
 from trio_websock.server.site import site_for
@@ -369,3 +371,32 @@ async def test_a_shutdown_while_the_101_waits_for_the_socket_is_told_right_behin
     assert answer.startswith(b"HTTP/1.1 101 ")
     assert await client.receive_some() == b"\x88\x02\x03\xf4"
     await client.aclose()
+
+
+async def test_a_shutdown_before_the_first_turn_refuses_a_request_that_is_there() -> None:
+    ours, theirs = socket.socketpair()
+    ledger = Ledger()
+    session = Session(
+        SocketWire(ours), site_for(Echo, Options(), ledger), ServerOptions(port=0), write_timeout=1, ledger=ledger
+    )
+    theirs.send(UPGRADE)
+    ledger.notice = Notice(restart=False, deadline=trio.current_time() + 100)
+    session.shutdown_nowait(restart=False, deadline=ledger.notice.deadline)
+    with trio.fail_after(10):
+        await session.run()
+    assert theirs.recv(4096).startswith(b"HTTP/1.1 503 ")
+    theirs.close()
+
+
+async def test_a_shutdown_before_the_first_turn_leaves_a_client_that_asked_for_nothing() -> None:
+    ours, theirs = socket.socketpair()
+    ledger = Ledger()
+    session = Session(
+        SocketWire(ours), site_for(Echo, Options(), ledger), ServerOptions(port=0), write_timeout=1, ledger=ledger
+    )
+    ledger.notice = Notice(restart=False, deadline=trio.current_time() + 100)
+    session.shutdown_nowait(restart=False, deadline=ledger.notice.deadline)
+    with trio.fail_after(10):
+        await session.run()
+    assert theirs.recv(4096) == b""
+    theirs.close()

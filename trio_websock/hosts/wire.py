@@ -70,6 +70,14 @@ class Wire(ABC):
         Checkpoint: always. Cancelled: nothing is lost.
         """
 
+    def receive_nowait(self) -> bytes | None:
+        """What has come already, as far as that is known without waiting; ``None``: nothing.
+
+        Raises:
+            ConnectionLost: as from :meth:`receive`.
+        """
+        return None
+
     async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
         """Give ``take`` what comes, piece by piece, until it says ``False``; ``b""``, the end, is given last of all.
 
@@ -178,11 +186,17 @@ class SocketWire(Wire):
         watch = self._watch
         try:
             await (trio.lowlevel.checkpoint() if watch.is_ready else watch.wait())
-            while (data := self._receive_nowait()) is None:
+            while (data := self._read()) is None:
                 await watch.wait()
         except (OSError, trio.ClosedResourceError) as exc:
             raise ConnectionLost(f"nothing more can be read: {exc}") from exc
         return data
+
+    def receive_nowait(self) -> bytes | None:
+        try:
+            return self._read() if self._watch.is_ready else None
+        except OSError as exc:
+            raise ConnectionLost(f"nothing more can be read: {exc}") from exc
 
     async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
         watch, self._take = self._watch, take
@@ -202,7 +216,7 @@ class SocketWire(Wire):
     def _take_waiting(self) -> bool:
         """Read and give away what has come; whether to go on waiting."""
         try:
-            data = self._receive_nowait()
+            data = self._read()
         except OSError as exc:
             self._fault = exc  # the kernel tells it once
             self._watch.is_ready = True
@@ -212,7 +226,7 @@ class SocketWire(Wire):
         # Who has more to say is read by a task, so that all others get their turn in between.
         return self._is_wanted and not self._watch.is_ready
 
-    def _receive_nowait(self) -> bytes | None:
+    def _read(self) -> bytes | None:
         """What the socket has; ``None``: nothing yet."""
         if self._fault is not None:
             raise self._fault
@@ -327,7 +341,8 @@ class SocketWire(Wire):
 
 def _prepare_socket(sock: socket.socket, address: object) -> tuple[str, int] | None:
     """Switch Nagle's delay off where there is TCP, and tell the peer's address."""
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
+    # What accept told tells it, too, and costs nothing.
+    if not isinstance(address, tuple) and sock.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -54,6 +54,16 @@ class HttpChannel:
         leftover, self._buffer = self._buffer, b""
         return leftover
 
+    def has_whole_head(self) -> bool:
+        """Whether :meth:`receive_head` has nothing to wait for.
+
+        Raises:
+            ConnectionLost: the connection broke.
+        """
+        if not self._buffer:
+            self._buffer = self.wire.receive_nowait() or b""
+        return b"\r\n\r\n" in self._buffer
+
     async def receive_head(self) -> Head | None:
         """Wait for the head of a request; ``None`` if the client left before it was whole.
 

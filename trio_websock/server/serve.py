@@ -33,9 +33,10 @@ from ..lifetime import CANCEL_TIMEOUT, OVERDUE_TIMEOUT
 from ..options import Options, ServerKeywords, ServerOptions, split_keywords
 from .annex import Annex
 from .asgi import AsgiSite
+from .encryption import APPLICATION_PROTOCOL
 from .ledger import Ledger, Notice, Snapshot
 from .listeners import Admit, Entrance, open_entrances
-from .session import APPLICATION_PROTOCOL, House, Session
+from .session import House, Session
 from .site import site_for
 from .turning_away import refuse_wire
 

@@ -2,7 +2,8 @@
 
 In: a wire that has been accepted. Out: nothing; when :meth:`Session.run` returns, the client is gone.
 
-1. One task and, until the upgrade, one cancel scope. Its deadline is the only clock: moved, never nested.
+1. One task and, until the upgrade, one cancel scope, as soon as something has to be waited for: a handshake that came
+   in one piece needs none. Its deadline is the only clock: moved, never nested.
 2. While a client has asked for nothing (``READING``) a shutdown ends it at once; while it is owed an answer it may
    stay until the grace is over; an open connection is told, and ends itself.
 3. Whatever happens, the wire is closed: by the connection once it is open, by us before.
@@ -13,7 +14,6 @@ from __future__ import annotations
 import enum
 import logging
 import math
-import ssl
 from collections.abc import Callable
 from typing import NamedTuple, final
 
@@ -22,7 +22,6 @@ import trio
 from ..application import Site, Wish
 from ..connection import Connection
 from ..errors import ConnectionLost, LocalError, UpgradeRefused
-from ..hosts.tls import TlsWire
 from ..hosts.wire import Wire
 from ..nursery import run_connection
 from ..options import ServerOptions
@@ -31,20 +30,19 @@ from ..request import Request
 from ..response import Response, refusal, unavailable
 from .answers import asks_to_close, serialize_response
 from .asgi import AsgiCall, AsgiSite
+from .encryption import agree_on_keys
 from .head import BadRequest, Head
 from .http import HttpChannel
 from .ledger import Ledger
+from .patience import Patience
 from .upgrading import Agreement, agree_on_upgrade
 
-__all__ = ["APPLICATION_PROTOCOL", "House", "Session", "agree_on_keys"]
+__all__ = ["House", "Session"]
 
 logger: logging.Logger = logging.getLogger("trio_websock.server")
 
 # A body may take handshake_timeout, and longer only as long as this many bytes per second come.
 MIN_BODY_RATE = 1024
-
-# What we speak, by its name in ALPN (RFC 7301).
-APPLICATION_PROTOCOL = "http/1.1"
 
 
 class Phase(enum.Enum):
@@ -88,8 +86,8 @@ class Session:
         "_http",
         "_ledger",
         "_options",
+        "_patience",
         "_phase",
-        "_scope",
         "_site",
         "_was_answered",
         "_wire",
@@ -117,8 +115,7 @@ class Session:
         self._http = http
         self._house = house
         self._phase = Phase.READING
-        # Given its time here, because moving the deadline of a scope that runs costs more than making one.
-        self._scope = trio.CancelScope(deadline=trio.current_time() + options.handshake_timeout)
+        self._patience = Patience(trio.current_time() + options.handshake_timeout)
         self._channel: HttpChannel | None = None
         self._was_answered = False
         #: Whether it knows of the shutdown.
@@ -132,14 +129,14 @@ class Session:
         if self.connection is not None:
             self.connection.shutdown_nowait(restart=restart, deadline=deadline)
         elif self._phase is Phase.READING:
-            self._scope.cancel()
+            self._patience.cancel()
 
     def cancel(self) -> None:
         """The grace is over: cancel what is left."""
         if self.connection is not None:
             self.connection.shutdown_nowait(restart=False, deadline=-math.inf)
         else:
-            self._scope.cancel()
+            self._patience.cancel()
 
     def abort(self) -> None:
         """Cancelling was of no use: drop the client at least."""
@@ -192,9 +189,9 @@ class Session:
         """Answer requests until one of them is upgraded; ``None`` if the client is gone."""
         agreement = None
         try:
-            with self._scope:
+            with self._patience:
                 agreement = await self._exchange()
-            if self._scope.cancelled_caught and self._ledger.notice is None:
+            if self._patience.is_exhausted and self._ledger.notice is None:
                 await self._time_out()
         except ConnectionLost as exc:
             self._count_failure()
@@ -208,7 +205,7 @@ class Session:
         return agreement
 
     def _give_time(self) -> None:
-        self._scope.deadline = trio.current_time() + self._options.handshake_timeout
+        self._patience.extend(trio.current_time() + self._options.handshake_timeout)
 
     def _count_failure(self) -> None:
         # Leaving between two requests, or resting there for too long, is anyone's right.
@@ -226,12 +223,13 @@ class Session:
         if self._phase is not Phase.UPLOADING and not (self._phase is Phase.READING and self._has_begun):
             return  # it has asked for nothing, or does not read the answer
         seconds = self._options.handshake_timeout
-        self._scope = trio.CancelScope()
-        with self._scope:
+        self._patience = Patience()
+        with self._patience:
             await self._refuse(BadRequest(408, f"expected a whole request within {seconds:g} seconds"))
 
     async def _exchange(self) -> Agreement | None:
         if self._options.ssl_context is not None:
+            self._patience.begin()
             self._wire = await agree_on_keys(self._wire, self._options.ssl_context)
         self._channel = HttpChannel(self._wire, self._options.max_head_size, self._options.max_body_size)
         try:
@@ -243,11 +241,15 @@ class Session:
 
     async def _answer_requests(self, channel: HttpChannel) -> Agreement | None:
         while True:
+            if not channel.has_whole_head():
+                self._patience.begin()
             head = await channel.receive_head()
             if head is None:
                 if channel.has_partial_head:
                     self._count_failure()
                 return None
+            if self._http is not None or head.content_length != 0 or self._site.may_wait:
+                self._patience.begin()
             if self._http is not None:
                 plain = channel.request(head, b"")
                 if not is_upgrade(plain):
@@ -259,7 +261,7 @@ class Session:
             body = b"" if head.content_length == 0 else await self._receive_body(channel, head)
             self._phase = Phase.ANSWERING
             if self._site.may_wait:
-                self._scope.deadline = math.inf  # the application's time is its own
+                self._patience.extend(math.inf)  # the application's time is its own
             request = channel.request(head, body)
             answer = await self._answer(request)
             if isinstance(answer, Agreement):
@@ -269,6 +271,7 @@ class Session:
                 await self._linger()
                 return None
             self._rest()
+            self._patience.begin()
             await trio.lowlevel.checkpoint()  # a flood of pipelined requests must not keep the others waiting
 
     def _rest(self) -> None:
@@ -280,7 +283,7 @@ class Session:
     async def _call(self, http: AsgiSite, channel: HttpChannel, head: Head, request: Request) -> bool:
         """Have the ASGI application answer, and whether the connection stays open behind that."""
         self._phase = Phase.ANSWERING
-        self._scope.deadline = math.inf  # the application's time is its own
+        self._patience.extend(math.inf)  # the application's time is its own
         call = http.call(channel, head, request)
         await call.wait_answered()
         if not call.is_complete:
@@ -313,7 +316,7 @@ class Session:
         start, before = trio.current_time(), channel.wire.received_size
         while not body.is_complete:
             earned = (channel.wire.received_size - before) / MIN_BODY_RATE
-            self._scope.deadline = start + self._options.handshake_timeout + earned
+            self._patience.extend(start + self._options.handshake_timeout + earned)
             await channel.receive_body(body)
         return body.content()
 
@@ -360,32 +363,16 @@ class Session:
 
     async def _linger(self) -> None:
         assert self._channel is not None
-        self._scope.deadline = math.inf  # it is bounded by itself, and owes nothing to the time of the handshake
+        self._patience.begin()
+        self._patience.extend(math.inf)  # it is bounded by itself, and owes nothing to the time of the handshake
         await self._channel.linger()
 
-    async def _send(self, data: bytes, patience: float) -> None:
-        """Send ``data``, of which something has to be taken every ``patience`` seconds."""
+    async def _send(self, data: bytes, seconds: float) -> None:
+        """Send ``data``, of which something has to be taken every ``seconds``."""
         wire = self._wire
         is_sent = wire.send_nowait([data])
         while not is_sent:
-            self._scope.deadline = trio.current_time() + patience
+            self._patience.begin()
+            self._patience.extend(trio.current_time() + seconds)
             await wire.flush_some()
             is_sent = wire.flush_nowait()
-
-
-async def agree_on_keys(wire: Wire, context: ssl.SSLContext) -> Wire:
-    """TLS over ``wire``.
-
-    Raises:
-        ConnectionLost: there is none, or the client speaks something else than HTTP/1.1 over it.
-
-    Checkpoint: always. Cancelled: the wire is of no use any more.
-    """
-    encrypted = TlsWire(wire, context, server_side=True)
-    await encrypted.handshake()
-    # The server's own context offers nothing else, but a callback for SNI may have chosen another one.
-    if encrypted.application_protocol not in (None, APPLICATION_PROTOCOL):
-        raise ConnectionLost(
-            f"TLS agreed on {encrypted.application_protocol}: only {APPLICATION_PROTOCOL} is spoken here"
-        )
-    return encrypted

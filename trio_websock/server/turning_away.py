@@ -13,8 +13,8 @@ from ..errors import ConnectionLost
 from ..hosts.wire import Wire
 from ..response import unavailable
 from .answers import serialize_response
+from .encryption import agree_on_keys
 from .http import HttpChannel
-from .session import agree_on_keys
 
 __all__ = ["refuse_wire"]
 
