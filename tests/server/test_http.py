@@ -43,7 +43,17 @@ async def test_a_head_may_come_byte_by_byte(data: bytes, nursery: trio.Nursery) 
 
 
 @pytest.mark.parametrize(
-    ("data", "is_whole"), [(b"", False), (GET[:-1], False), (GET, True), (GET + b"\x81", True)], ids=repr
+    ("data", "is_whole"),
+    [
+        (b"", False),
+        (GET[:-1], False),
+        (GET, True),
+        (GET + b"\x81", True),
+        (b"\r\n\r\n", False),
+        (b"\r\n\r\n" + GET[:-1], False),
+        (b"\r\n\r\n" + GET, True),
+    ],
+    ids=repr,
 )
 async def test_whether_a_head_is_there_is_told_without_waiting_and_loses_nothing(data: bytes, is_whole: bool) -> None:
     ours, theirs = socket.socketpair()

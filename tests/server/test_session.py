@@ -400,3 +400,19 @@ async def test_a_shutdown_before_the_first_turn_leaves_a_client_that_asked_for_n
         await session.run()
     assert theirs.recv(4096) == b""
     theirs.close()
+
+
+@pytest.mark.parametrize("data", [b"\r\n\r\n", b"\r\n\r\n" + UPGRADE[:-2]], ids=["alone", "before half a head"])
+async def test_empty_lines_are_no_request_that_could_outstay_a_shutdown(data: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    ledger = Ledger()
+    session = Session(
+        SocketWire(ours), site_for(Echo, Options(), ledger), ServerOptions(port=0), write_timeout=1, ledger=ledger
+    )
+    theirs.send(data)
+    ledger.notice = Notice(restart=False, deadline=trio.current_time() + 100)
+    session.shutdown_nowait(restart=False, deadline=ledger.notice.deadline)
+    with trio.fail_after(10):
+        await session.run()
+    assert theirs.recv(4096) == b""
+    theirs.close()

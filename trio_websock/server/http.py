@@ -62,7 +62,8 @@ class HttpChannel:
         """
         if not self._buffer:
             self._buffer = self.wire.receive_nowait() or b""
-        return b"\r\n\r\n" in self._buffer
+        # The empty lines that may stand before a request are no end of one.
+        return b"\r\n\r\n" in self._buffer.lstrip(b"\r\n")
 
     async def receive_head(self) -> Head | None:
         """Wait for the head of a request; ``None`` if the client left before it was whole.
