@@ -101,6 +101,7 @@ async def serve_is_cancelled(life):
 async def both_close(life):
     if life.moment == "idle":
         life.nursery.start_soon(life.server.shutdown)
+        await life.connection.closing.wait()
     elif life.moment == "while the loop waits for the peer":
         await life.stream.send_all(lives.text("stop"))
     life.outcome = lambda: Stop(NORMAL, None, close=4000)
