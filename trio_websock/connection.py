@@ -40,6 +40,7 @@ class Connection:
         "_closing",
         "_ended",
         "_inbox",
+        "_is_nursery_lent",
         "_lifetime",
         "_mailbox",
         "_nursery",
@@ -62,6 +63,7 @@ class Connection:
         self._mailbox = Mailbox(options.mailbox_size, self._inbox)
         self._lifetime = Lifetime()
         self._nursery: trio.Nursery | None = None
+        self._is_nursery_lent = False  # to somebody else than the runtime
         self._closing: trio.Event | None = None
         self._ended: trio.Event | None = None
         self._unhandled: list[object] = []
@@ -102,6 +104,7 @@ class Connection:
         """
         if self._nursery is None:
             raise StateError("a connection has a nursery only while its callbacks run, and not in terminate")
+        self._is_nursery_lent = True
         return self._nursery
 
     @property

@@ -93,13 +93,13 @@ class Mailbox:
             pass
 
     def close(self) -> list[object]:
-        """Nothing is received any more.
+        """Nothing is received any more. A second call does nothing.
 
         Returns:
             What had been sent and nobody has moved.
         """
-        self._is_closed = True
-        return [] if self._ends is None else close_mailbox(self._ends.receiver)
+        was_closed, self._is_closed = self._is_closed, True
+        return [] if was_closed or self._ends is None else close_mailbox(self._ends.receiver)
 
     def post_nowait(self, item: object) -> bool:
         """Send ``item`` past the channel, if nothing waits there, into the inbox; whether it could be sent.

@@ -146,8 +146,13 @@ class _ConnectionNursery:
                     stray = exc if is_by_child(exc) else None
                     raise
                 await self._hand_over_close(nursery)
-                if len(nursery.child_tasks) > self._is_leaving:  # a reader that leaves needs no push
+                # A reader that leaves needs no push, which costs more than all the rest of an end; but only where
+                # nobody can start one more task, which would then be waited for.
+                if connection._is_nursery_lent or len(nursery.child_tasks) > self._is_leaving:
                     nursery.cancel_scope.cancel()
+                else:
+                    connection._nursery = None
+                    connection._unhandled += connection._mailbox.close()
         except BaseException as exc:
             return self._sort_out(exc)
         finally:
@@ -214,7 +219,9 @@ class _ConnectionNursery:
         if not batch:
             return True
         if self._transport.unsent_size:
-            self._writer.flush(self._connection.nursery)
+            nursery = self._connection._nursery
+            assert nursery is not None
+            self._writer.flush(nursery)
         if self._keepalive is not None:
             self._keepalive.notice(batch)
         last = batch[-1]
