@@ -259,3 +259,11 @@ async def test_address_told_by_accept_outlives_a_reset():
         wire = SocketWire(*listener.accept())
         assert wire.client == name
         wire.abort()
+
+
+async def test_pair_of_numbers_is_no_host_and_port():
+    ours, theirs = socket.socketpair()
+    wire = SocketWire(ours, (2, 1234))  # as a VSOCK listener tells it
+    assert wire.client is None
+    wire.abort()
+    theirs.close()

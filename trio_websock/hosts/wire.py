@@ -341,8 +341,9 @@ class SocketWire(Wire):
 
 def _prepare_socket(sock: socket.socket, address: object) -> tuple[str, int] | None:
     """Switch Nagle's delay off where there is TCP, and tell the peer's address."""
-    # What accept told tells it, too, and costs nothing.
-    if not isinstance(address, tuple) and sock.family not in (socket.AF_INET, socket.AF_INET6):
+    # What accept told tells it, too, and costs nothing; not all that has a port has a host's name before it.
+    is_told = isinstance(address, tuple) and isinstance(address[0], str)
+    if not is_told and sock.family not in (socket.AF_INET, socket.AF_INET6):
         return None
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
