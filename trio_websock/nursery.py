@@ -218,6 +218,9 @@ class _ConnectionNursery:
         """Queue what has arrived and send the pongs it called for; whether more may come."""
         if not batch:
             return True
+        if len(batch) == 1 and (type(batch[0]) is str or type(batch[0]) is bytes):
+            self._inbox.put_arrivals(batch)  # as nearly all that comes: it calls for no pong and is no end
+            return True
         if self._transport.unsent_size:
             nursery = self._connection._nursery
             assert nursery is not None

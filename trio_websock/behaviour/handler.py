@@ -101,11 +101,14 @@ class Callbacks:
         target: has them.
     """
 
-    __slots__ = ("_handler", "_target", "handle_in")
+    __slots__ = ("_target", "awaitless", "handle_in", "is_prompt")
 
     def __init__(self, handler: BoundHandler, target: Any) -> None:
-        self._handler = handler
         self._target = target
+        #: Of those callbacks that are coroutine functions without an ``await``: theirs are never suspended.
+        self.awaitless: tuple[CodeType, ...] = handler.awaitless
+        #: Whether ``handle_in`` is a plain function or has no ``await``, as far as can be seen.
+        self.is_prompt: bool = handler.is_prompt
         self.handle_in: Callable[[str | bytes, Any], Any] = target.handle_in
 
     @property
@@ -127,16 +130,6 @@ class Callbacks:
     def terminate(self) -> Callable[[Reason, Any], Any] | None:
         """``None`` where nobody wants to know."""
         return self._target.terminate if _defines(self._target, "terminate") else None
-
-    @property
-    def is_prompt(self) -> bool:
-        """Whether ``handle_in`` is a plain function or has no ``await``, as far as can be seen."""
-        return self._handler.is_prompt
-
-    @property
-    def awaitless(self) -> tuple[CodeType, ...]:
-        """Of those callbacks that are coroutine functions without an ``await``: theirs are never suspended."""
-        return self._handler.awaitless
 
 
 @final

@@ -137,10 +137,11 @@ class StreamTransport(Transport):
     def receive_nowait(self, max_messages: int) -> list[Arrival]:
         machine = self._machine
         batch: list[Arrival] = machine.next_batch(max_messages)  # type: ignore[assignment]  # it is nobody else's
-        if machine.failure is not None:
-            batch.append(Error(machine.failure))
-        elif machine.peer_close is not None:
-            batch.append(Remote(*machine.peer_close))
+        if machine.finished:
+            if machine.failure is not None:
+                batch.append(Error(machine.failure))
+            elif machine.peer_close is not None:
+                batch.append(Remote(*machine.peer_close))
         return batch
 
     def _parse(self, data: bytes | None, max_messages: int) -> list[Arrival]:
