@@ -4,6 +4,7 @@
 
     python -m benchmarks
     python -m benchmarks --servers own,aiohttp --loads 'echo-*,churn' --rounds 5
+    python -m benchmarks --loads churn --rounds 4 --more
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TypeVar
@@ -50,6 +51,11 @@ def select_named(patterns: str, known: Mapping[str, Thing]) -> list[Thing]:
     return [thing for name, thing in known.items() if any(fnmatch(name, pattern) for pattern in wanted)]
 
 
+def clients_of(peers: Collection[Peer]) -> list[Peer]:
+    """The clients that have the names of the chosen servers."""
+    return [CLIENTS[peer.name] for peer in peers if peer.name in CLIENTS]
+
+
 def is_possible(peer: Peer, load: Load) -> bool:
     return peer.deflates or not load.deflate
 
@@ -68,24 +74,20 @@ def run_once(workbench: Workbench | ClientBench, results: Results, number: int, 
 
 
 def measure_all(
-    workbench: Workbench, results: Results, rounds: int, peers: Iterable[Peer], loads: Iterable[Load], saved: Path
+    workbench: Workbench | ClientBench,
+    results: Results,
+    rounds: int,
+    peers: Collection[Peer],
+    loads: Collection[Load],
+    saved: Path,
 ) -> None:
-    """Round after round, load after load, and all servers of a load right after each other."""
-    todo = [(number, load, peer) for number in range(1, rounds + 1) for load in loads for peer in peers]
-    for number, load, peer in todo:
-        if is_possible(peer, load):
-            results.runs.append(run_once(workbench, results, number, peer, load))
-            results.save(saved)
-
-
-def measure_clients(
-    bench: ClientBench, results: Results, rounds: int, peers: Iterable[Peer], loads: Iterable[Load], saved: Path
-) -> None:
-    """The same for clients: those of the chosen servers' names."""
-    chosen = [CLIENTS[peer.name] for peer in peers if peer.name in CLIENTS]
-    for number, load, peer in [(number, load, peer) for number in range(rounds) for load in loads for peer in chosen]:
-        results.runs.append(run_once(bench, results, number + 1, peer, load))
-        results.save(saved)
+    """Round after round, load after load, and all of a load right after each other."""
+    for load in [load for _ in range(rounds) for load in loads]:
+        number = results.rounds_of(load.name) + 1
+        for peer in peers:
+            if is_possible(peer, load):
+                results.runs.append(run_once(workbench, results, number, peer, load))
+                results.save(saved)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -97,6 +99,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--loads", default="*", help=f"names or patterns, with commas; of {', '.join(ALL_LOADS)}")
     parser.add_argument("--rounds", type=int, default=3, help="how often everything is measured (3)")
     parser.add_argument("--seconds", type=float, default=2, help="of each measurement, after a warm-up (2)")
+    parser.add_argument(
+        "--more", action="store_true", help="rounds behind those that --output has: of what is unsteady"
+    )
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"), help="directory for table and plots")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="directory for what is built once")
     parser.add_argument("--server-core", type=int, default=cores[0], help="of all servers")
@@ -110,14 +115,16 @@ def measure(arguments: argparse.Namespace) -> Results:
     for_clients = [load for load in loads if load.name in CLIENT_LOADS]
     for_servers = [load for load in loads if load.name in LOADS]
     saved = arguments.output / "results.json"
-    results = Results(describe_machine(), arguments.seconds)
+    if arguments.more and not saved.exists():
+        raise SystemExit(f"there are no results to add to in {arguments.output}")
+    results = Results.load(saved) if arguments.more else Results(describe_machine(), arguments.seconds)
     cores = (arguments.server_core, arguments.generator_core)
     with tempfile.TemporaryDirectory() as scratch:
-        workbench = Workbench(arguments.cache, Path(scratch), arguments.seconds, cores)
-        bench = ClientBench(arguments.cache, arguments.seconds, cores)
+        workbench = Workbench(arguments.cache, Path(scratch), results.seconds, cores)
+        bench = ClientBench(arguments.cache, results.seconds, cores)
         try:
             measure_all(workbench, results, arguments.rounds, peers, for_servers, saved)
-            measure_clients(bench, results, arguments.rounds, peers, for_clients, saved)
+            measure_all(bench, results, arguments.rounds, clients_of(peers), for_clients, saved)
         except KeyboardInterrupt:
             print("interrupted; this is what there is", file=sys.stderr)
     return results

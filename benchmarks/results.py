@@ -48,7 +48,7 @@ class Run:
 
 @dataclass(slots=True)
 class Results:
-    """Everything one command has measured."""
+    """Everything that was measured: by one command, or by one and those that added to it."""
 
     machine: dict[str, str]
     seconds: float
@@ -63,9 +63,8 @@ class Results:
     def loads(self) -> list[str]:
         return list(dict.fromkeys(run.load for run in self.runs))
 
-    @property
-    def rounds(self) -> int:
-        return max((run.round for run in self.runs), default=0)
+    def rounds_of(self, load: str) -> int:
+        return max((run.round for run in self.runs if run.load == load), default=0)
 
     def by_round(self, server: str, load: str, figure: str) -> dict[int, float]:
         """A figure in each round in which it was measured."""

@@ -61,9 +61,11 @@ def describe(results: Results) -> str:
         f"{name} {version}" for named in results.versions.values() for name, version in named.items() if name != "codec"
     }
     codec = results.versions.get(OWN.name, {}).get("codec", "unknown")
+    rounds = [results.rounds_of(load) for load in results.loads]
+    several = f"{min(rounds)}" if len(set(rounds)) == 1 else f"{min(rounds)} to {max(rounds)}"
     return (
         f"{machine['date']}, {machine['processor']} ({machine['cores']} cores), {machine['system']}. "
-        f"{results.rounds} rounds of {results.seconds:g} seconds each; load average of the machine "
+        f"{several} rounds of {results.seconds:g} seconds each; load average of the machine "
         f"{min(averages, default=0):.1f} to {max(averages, default=0):.1f}.\n\n"
         f"{', '.join(sorted(versions, key=str.casefold))}; {OWN.title}'s codec: {codec}."
     )

@@ -145,6 +145,19 @@ def test_a_tiny_run_gives_a_whole_table(generator: Path, tmp_path: Path) -> None
     assert re.fullmatch(r"\| echo 50×1, 32 B \| \d+\.\d+ \|", row)
 
 
+def test_more_rounds_are_added_to_those_before(generator: Path, tmp_path: Path) -> None:
+    begun = example()
+    begun.save(tmp_path / "results.json")  # type: ignore[attr-defined]
+    options = ["--servers=own", "--loads=echo-50x1-32", "--rounds=1", "--more"]
+    command = [sys.executable, "-m", "benchmarks", *options, f"--output={tmp_path}", f"--cache={generator.parent}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    added = results.Results.load(tmp_path / "results.json")
+    assert added.runs[:-1] == begun.runs  # type: ignore[attr-defined]
+    assert (added.runs[-1].round, added.runs[-1].load) == (3, "echo-50x1-32")
+    assert "2 to 3 rounds" in table.describe(added)
+
+
 def example() -> object:
     """Results of two rounds, in which everybody needed twice the time in the second."""
     runs = [
