@@ -299,6 +299,19 @@ async def test_only_a_callback_that_awaits_wakes_the_loop(handler, told, autojum
         assert peer.received() == [told]
 
 
+async def test_large_answers_that_the_peer_takes_at_once_do_not_wake_the_loop(autojump_clock):
+    was_parked = []
+
+    class Generous(Echo):
+        def handle_in(self, message, state):
+            was_parked.append(current_connection()._inbox.loop.task is not None)
+            return Push(b"x" * 100_000, state)
+
+    async with open_test_connection(Generous) as peer:
+        await peer.send("a", "b")
+        assert was_parked == [True, True]
+
+
 async def test_callback_without_an_await_leaves_the_next_one_that_has_one_to_the_loop(autojump_clock):
     tasks = []
 

@@ -220,7 +220,7 @@ class Dispatcher:
         finish(self._run_callbacks(items))
         if self._left is not _NO_RESULT or self.ending is not None or self._inbox.interruption is not None:
             return False
-        if self._unsent_size > MAX_UNSENT_SIZE or not self._writer.flush(self._nursery):
+        if not self._writer.flush(self._nursery):
             return False
         self._unsent_size = 0
         self._idle.resume()
