@@ -9,7 +9,7 @@ from .client_loads import CLIENT_LOADS, CLIENTS
 from .loads import Load
 from .peers import OWN, Peer
 from .results import Results
-from .table import render_number, render_spread, render_table
+from .table import render_spread, render_table
 
 __all__ = ["clients"]
 
@@ -38,7 +38,7 @@ def _ratios(results: Results, loads: list[Load], peers: list[Peer]) -> str:
         return ""
     head = [f"{OWN.title} ÷", *(peer.title for peer in others)]
     rows = [
-        [load.title, *(render_number(results.ratio(OWN.name, peer.name, load.name, load.headline)) for peer in others)]
+        [load.title, *(render_spread(results.ratio(OWN.name, peer.name, load.name, load.headline)) for peer in others)]
         for load in loads
     ]
     return render_table(head, rows)

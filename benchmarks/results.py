@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import platform
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
@@ -76,17 +77,16 @@ class Results:
 
     def spread(self, server: str, load: str, figure: str) -> Spread | None:
         """Median and extremes of a figure; ``None`` if there is none."""
-        values = self.by_round(server, load, figure).values()
-        return Spread(median(values), min(values), max(values)) if values else None
+        return _spread(self.by_round(server, load, figure).values())
 
-    def ratio(self, server: str, other: str, load: str, figure: str) -> float | None:
-        """How much of the other's a server takes: the median over the rounds in which both were measured.
+    def ratio(self, server: str, other: str, load: str, figure: str) -> Spread | None:
+        """How much of the other's a server takes, over the rounds in which both were measured.
 
         Taken round by round, as what disturbs a machine for minutes disturbs both.
         """
         ours, theirs = self.by_round(server, load, figure), self.by_round(other, load, figure)
         ratios = [ours[number] / theirs[number] for number in ours.keys() & theirs.keys() if theirs[number] > 0]
-        return median(ratios) if ratios else None
+        return _spread(ratios)
 
     def save(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
@@ -95,6 +95,10 @@ class Results:
     def load(cls, path: Path) -> Results:
         saved = json.loads(path.read_text())
         return cls(**{**saved, "runs": [Run(**run) for run in saved["runs"]]})
+
+
+def _spread(values: Collection[float]) -> Spread | None:
+    return Spread(median(values), min(values), max(values)) if values else None
 
 
 def describe_machine() -> dict[str, str]:

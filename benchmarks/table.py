@@ -17,7 +17,6 @@ __all__ = [
     "details",
     "growth",
     "ratios",
-    "render_number",
     "render_spread",
     "render_table",
     "report",
@@ -91,7 +90,7 @@ def ratios(results: Results) -> str:
         return ""
     head = [f"{OWN.title} ÷", *(PEERS[server].title for server in others)]
     rows = [
-        [load.title, *(render_number(results.ratio(OWN.name, server, load.name, load.headline)) for server in others)]
+        [load.title, *(render_spread(results.ratio(OWN.name, server, load.name, load.headline)) for server in others)]
         for load in _known(results.loads)
     ]
     return render_table(head, rows)

@@ -186,6 +186,13 @@ def test_ratios_are_taken_within_a_round() -> None:
     assert table.ratios(example()).splitlines()[2] == "| echo 1×1, 32 B | 0.50 |"
 
 
+def test_a_ratio_tells_how_far_the_rounds_are_apart() -> None:
+    noisy = example()
+    slow = results.Run(3, "echo-1x1-32", "own", {"cpu_us": 90.0})
+    noisy.runs += [slow, results.Run(3, "echo-1x1-32", "aiohttp", {"cpu_us": 60.0})]  # type: ignore[attr-defined]
+    assert table.ratios(noisy).splitlines()[2] == "| echo 1×1, 32 B | 0.50 (0.50–1.50) |"
+
+
 def beside_stuck(number: int, alone: float, beside: float, **figures: float) -> object:
     latencies = {"p50_us": beside, "p99_us": beside, "p999_us": beside}
     before = {f"alone_{name}": alone for name in latencies}
