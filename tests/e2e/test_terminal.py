@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +63,7 @@ class Terminal:
         self._socket = str(directory / "tmux")
         size = ["-x", str(WIDTH), "-y", str(HEIGHT)]
         self._tmux("-f", "/dev/null", "new-session", "-d", *size, "env", "PS1=$ ", "TERM=screen", "sh")
+        self._tty = self._tmux("display-message", "-p", "#{pane_tty}").strip()
 
     def _tmux(self, *words: str) -> str:
         words = ("tmux", "-S", self._socket, *words)
@@ -78,6 +80,15 @@ class Terminal:
     def lines(self) -> list[str]:
         """What is on the screen, without what is empty at its end."""
         return self._tmux("capture-pane", "-p").rstrip("\n").split("\n")
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the terminal shows keys by itself."""
+        tty = os.open(self._tty, os.O_RDONLY | os.O_NOCTTY)
+        try:
+            return bool(termios.tcgetattr(tty)[3] & termios.ECHO)
+        finally:
+            os.close(tty)
 
     def wait_for(self, *last: str) -> list[str]:
         """Wait until the last lines are these; everything on the screen then."""
@@ -142,6 +153,14 @@ def test_what_comes_is_shown_above_the_line_that_is_being_typed(connected: Termi
     connected.wait_for("< first", "< second", "> half a line")
     connected.type(" and the rest", "Enter")
     connected.wait_for("> half a line and the rest", "< half a line and the rest", ">")
+
+
+def test_keys_are_never_echoed_by_the_terminal_itself(connected: Terminal) -> None:
+    # Or what is typed in the moment in which a line is shown would be seen twice.
+    for number in range(200):
+        connected.push(str(number))
+        assert not any(connected.echoes for _ in range(50))
+    connected.wait_for("< 199", ">")
 
 
 def test_a_line_longer_than_the_screen_stays_whole(connected: Terminal) -> None:

@@ -21,7 +21,6 @@ from typing import final
 
 import trio
 from prompt_toolkit import PromptSession
-from prompt_toolkit.application import run_in_terminal
 from prompt_toolkit.buffer import Buffer
 
 from .lines import Perform
@@ -131,7 +130,12 @@ class LineEditor:
             self._session.app.exit(exception=EOFError())
 
     def _show_above(self) -> None:
-        run_in_terminal(self._show)
+        # Not by run_in_terminal, which has the terminal echo keys meanwhile, and then they are seen twice.
+        app = self._session.app
+        if app.is_running:
+            app.renderer.erase()
+        self._show()
+        app.invalidate()
 
     def _show(self) -> None:
         self._is_showing = False
