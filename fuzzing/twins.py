@@ -53,13 +53,17 @@ def check_input(data: bytes) -> None:
         assert masking.apply_mask(long, key.ljust(4, b"k")) == compiled.apply_mask(long, key.ljust(4, b"k"))
 
 
+def _inflate(payload: bytes, is_text: bool) -> bytes:
+    return b"%d" % is_text + payload
+
+
 def _scan(
     twin: ModuleType, buffer: bytes, position: int, masked: bool, longest: int, errors: str, most: int
 ) -> tuple[object, list[Incoming]]:
     """Where a scan ends, or how it fails, and what it has found."""
     batch: list[Incoming] = [b"what was there before"]
     try:
-        end: object = twin.parse_messages(buffer, position, masked, longest, errors, batch, most)
+        end: object = twin.parse_messages(buffer, position, masked, longest, errors, _inflate, batch, most)
     except ValueError as exc:  # a position outside the buffer, or text that is not UTF-8
         end = (type(exc), str(exc))
     return end, batch

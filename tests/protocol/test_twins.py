@@ -38,7 +38,7 @@ both = pytest.mark.skipif(compiled is None, reason="the package was built withou
 
 keys = st.binary(min_size=4, max_size=4)
 # Mostly legal, and now and then anything: first byte, payload, key.
-firsts = st.sampled_from([0x81, 0x82] * 8 + [0x01, 0x02, 0x00, 0x80, 0x88, 0x89, 0x8A]) | st.integers(0, 255)
+firsts = st.sampled_from([0x81, 0x82] * 8 + [0x01, 0x02, 0, 0x80, 0x88, 0x89, 0x8A, 0xC1, 0xC2]) | st.integers(0, 255)
 texts = st.text(max_size=120).map(lambda text: text.encode())
 payloads = texts | st.binary(max_size=300) | st.integers(0, 500).map(bytes)
 frames = st.tuples(firsts, payloads, keys | st.none())
@@ -131,7 +131,7 @@ def test_every_length_at_every_alignment_is_scanned_alike(offset: int) -> None:
         data = bytes(offset) + wire((0x82, payload, KEY))
         for twin in PURE_AND_COMPILED:
             batch: list[object] = []
-            assert twin.parse_messages(data, offset, True, 300, "strict", batch, 2) == len(data)
+            assert twin.parse_messages(data, offset, True, 300, "strict", None, batch, 2) == len(data)
             assert batch == [payload]
 
 
@@ -142,12 +142,13 @@ def test_every_length_at_every_alignment_is_scanned_alike(offset: int) -> None:
     st.booleans(),
     st.integers(-1, 400),
     st.sampled_from(["strict", "surrogateescape"]),
+    st.sampled_from([None, lambda *came: came]),
     st.integers(-1, 6),
 )
-def test_any_buffer_is_scanned_or_refused_alike(buffer, position, masked, longest, errors, most) -> None:
+def test_any_buffer_is_scanned_or_refused_alike(buffer, position, masked, longest, errors, inflate, most) -> None:
     batches: list[list[object]] = [[], []]
     pure, fast = (
-        outcome(twin.parse_messages, buffer, position, masked, longest, errors, batch, most)
+        outcome(twin.parse_messages, buffer, position, masked, longest, errors, inflate, batch, most)
         for twin, batch in zip(PURE_AND_COMPILED, batches, strict=True)
     )
     assert pure == fast

@@ -8,7 +8,8 @@
 #include <Python.h>
 #include <string.h>
 
-enum { FIN = 0x80, WHOLE_TEXT = 0x81, WHOLE_BINARY = 0x82, MASK_BIT = 0x80, LENGTH_16 = 126, LENGTH_64 = 127 };
+enum { FIN = 0x80, RSV1 = 0x40, WHOLE_TEXT = 0x81, WHOLE_BINARY = 0x82 };
+enum { MASK_BIT = 0x80, LENGTH_16 = 126, LENGTH_64 = 127 };
 enum { LONGEST = 0xFFFF, CHUNK_SIZE = 64 * 1024 };
 
 /* Text is unmasked here before it is decoded, which makes its bytes an object only where they do not fit. */
@@ -88,15 +89,25 @@ message_of(int text, const unsigned char *payload, Py_ssize_t size, const unsign
 }
 
 static PyObject *
+inflate_message(PyObject *inflate, int text, const unsigned char *payload, Py_ssize_t size, const unsigned char *key)
+{
+    PyObject *message = NULL, *octets = message_of(0, payload, size, key, NULL);
+    if (octets != NULL)
+        message = PyObject_CallFunctionObjArgs(inflate, octets, text ? Py_True : Py_False, NULL);
+    Py_XDECREF(octets);
+    return message;
+}
+
+static PyObject *
 parse_messages(PyObject *module, PyObject *const *args, Py_ssize_t count)
 {
-    const unsigned char *buffer;
+    const unsigned char *buffer, *payload, *key;
     const char *errors;
-    PyObject *batch, *message;
+    PyObject *inflate, *batch, *message;
     Py_ssize_t size, position, longest, most, start, length, parsed;
-    int masked, refused;
+    int masked, compressed, first, refused;
 
-    if (!check_count("parse_messages", count, 7) || !check_bytes(args[0]))
+    if (!check_count("parse_messages", count, 8) || !check_bytes(args[0]))
         return NULL;
     buffer = (const unsigned char *)PyBytes_AsString(args[0]);
     size = PyBytes_Size(args[0]);
@@ -106,10 +117,11 @@ parse_messages(PyObject *module, PyObject *const *args, Py_ssize_t count)
     if (PyErr_Occurred())
         return NULL;
     errors = PyUnicode_AsUTF8AndSize(args[4], NULL);
-    most = PyLong_AsSsize_t(args[6]);
+    most = PyLong_AsSsize_t(args[7]);
     if (PyErr_Occurred())
         return NULL;
-    batch = args[5];
+    inflate = args[5];
+    batch = args[6];
     if (!PyList_Check(batch)) {
         PyErr_SetString(PyExc_TypeError, "expected a list as the batch");
         return NULL;
@@ -122,7 +134,11 @@ parse_messages(PyObject *module, PyObject *const *args, Py_ssize_t count)
     for (parsed = PyList_Size(batch); parsed < most; parsed++) {
         /* Every size is compared with what is left of the buffer, so that no sum can overflow. */
         start = masked ? 6 : 2;
-        if (size - position < start || (buffer[position] != WHOLE_TEXT && buffer[position] != WHOLE_BINARY))
+        if (size - position < start)
+            break;
+        compressed = inflate != Py_None && buffer[position] & RSV1;
+        first = compressed ? buffer[position] ^ RSV1 : buffer[position];
+        if (first != WHOLE_TEXT && first != WHOLE_BINARY)
             break;
         length = buffer[position + 1] ^ (masked ? MASK_BIT : 0);
         if (length > LENGTH_16) /* eight bytes of length, or the wrong MASK bit */
@@ -137,8 +153,10 @@ parse_messages(PyObject *module, PyObject *const *args, Py_ssize_t count)
         }
         if (length > longest || length > size - position - start)
             break;
-        message = message_of(buffer[position] == WHOLE_TEXT, buffer + position + start, length,
-                             masked ? buffer + position + start - 4 : NULL, errors);
+        payload = buffer + position + start;
+        key = masked ? payload - 4 : NULL;
+        message = compressed ? inflate_message(inflate, first == WHOLE_TEXT, payload, length, key)
+                             : message_of(first == WHOLE_TEXT, payload, length, key, errors);
         if (message == NULL)
             return NULL;
         refused = PyList_Append(batch, message);
@@ -146,6 +164,8 @@ parse_messages(PyObject *module, PyObject *const *args, Py_ssize_t count)
         if (refused)
             return NULL;
         position += start + length;
+        if (compressed)
+            break;
     }
     return PyLong_FromSsize_t(position);
 }

@@ -49,7 +49,8 @@ class Assembler:
     """Puts the frames of one message after the other together.
 
     For each data frame: :meth:`open_frame`, then :meth:`receive_piece` until its payload has arrived, with ``last``
-    for the end of the message. After an error it must not be used again.
+    for the end of the message; or :meth:`receive_compressed` for all of them at once. After an error it must not be
+    used again.
 
     Source: RFC 6455 §5.4.
     """
@@ -137,6 +138,15 @@ class Assembler:
                 self._keep(piece)
             return None
         return self._close_message(piece)
+
+    def receive_compressed(self, payload: bytes, is_text: bool) -> str | bytes:
+        """A whole message that came compressed and in one frame, where none is open.
+
+        Raises:
+            as :meth:`receive_piece`.
+        """
+        self._text = is_text
+        return self._close_message(self._inflate(payload, last=True))
 
     def _inflate(self, piece: bytes, last: bool) -> bytes:
         assert self._deflate is not None  # only then does parse_head let RSV1 pass

@@ -7,10 +7,10 @@ to close and to give up is decided by whoever drives it.
 
 # Theory of operation.
 #
-# What has arrived lies in one buffer with a position in it. next_batch() walks over it in two modes: whole,
-# unfragmented, plain data frames, as nearly every frame is, are taken by parse_messages(); everything else goes through
-# parse_head() and the assembler, payload by piece as it arrives, so that faults show as early as the RFC lets them
-# and no byte is looked at twice. Between two calls the buffer holds less than one head, or less than one control
+# What has arrived lies in one buffer with a position in it. next_batch() walks over it in two modes: messages that lie
+# there whole and in one frame, as nearly every message does, are taken by parse_messages(); everything else goes
+# through parse_head() and the assembler, payload by piece as it arrives, so that faults show as early as the RFC lets
+# them and no byte is looked at twice. Between two calls the buffer holds less than one head, or less than one control
 # frame, or what the limit of the batch left.
 #
 #   READING ──────────── send_close ────────────▶ CLOSE SENT
@@ -170,25 +170,29 @@ class Machine:
         return batch
 
     def _parse(self, batch: list[Incoming], max_messages: int) -> None:
-        assembler, buffer = self._assembler, self._buffer
+        assembler, buffer, errors = self._assembler, self._buffer, self._utf8_errors
+        inflate = None if self._deflate is None else self._inflate
         while len(batch) < max_messages:
-            position = self._position
-            # The fast mode: no message is open, and the whole of some have arrived, plain and in one frame each.
+            start = position = self._position
+            # The fast mode: no message is open, and the whole of some have arrived in one frame each.
             if not assembler.in_message:
-                errors = self._utf8_errors
                 position = parse_messages(
-                    buffer, position, self._expects_mask, self._longest, errors, batch, max_messages
+                    buffer, start, self._expects_mask, self._longest, errors, inflate, batch, max_messages
                 )
-                self._position = position
-                if position == len(buffer) or len(batch) >= max_messages:
-                    return
             # The thorough mode: everything else.
-            position = self._parse_any(buffer, position, batch)
-            if position == self._position or self.finished:
-                return
+            if position == start:
+                position = self._parse_any(buffer, start, batch)
+                if position == start or self.finished:
+                    return
             self._position = position
-            if self._inflated >= _MAX_INFLATED:
+            if position == len(buffer) or self._inflated >= _MAX_INFLATED:
                 return
+
+    def _inflate(self, payload: bytes, is_text: bool) -> Incoming:
+        """The message that came whole in one compressed frame."""
+        message = self._assembler.receive_compressed(payload, is_text)
+        self._inflated += len(message)
+        return message
 
     def _parse_any(self, buffer: bytes, position: int, batch: list[Incoming]) -> int:
         """Take what there is of one frame; the position behind it, the same one if more bytes are needed."""

@@ -1,16 +1,18 @@
-"""Scanning: the whole, plain messages in a buffer.
+"""Scanning: the whole messages in a buffer.
 
 In: a buffer, and a position in it where a frame starts and no message is open. Out: the messages that lie there whole,
-each in one frame and uncompressed, as nearly every frame is; and where the first thing begins that is not like that.
-Judges nothing: what it does not take, be it unfinished, unusual or illegal, is left to ``frames`` and ``assembly``.
-One function is the whole face, so that a compiled twin can take its place.
+each in one frame, as nearly every message is; and where the first thing begins that is not like that. Judges nothing:
+what it does not take, be it unfinished, unusual or illegal, is left to ``frames`` and ``assembly``. One function is the
+whole face, so that a compiled twin can take its place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..codes import Opcode
 from ..messages import Incoming
-from .frames import FIN
+from .frames import FIN, RSV1
 from .masking import apply_mask
 
 __all__ = ["LONGEST", "parse_messages"]
@@ -19,21 +21,35 @@ LONGEST = 0xFFFF  # the longest payload that is taken: the longest with two byte
 
 _LENGTH_16 = 126  # two bytes of length follow, RFC 6455 §5.2
 _NEVER = LONGEST + 1
+_WHOLE_TEXT = FIN | Opcode.TEXT
 _WHOLE_BINARY = FIN | Opcode.BINARY
-_WHOLE_DATA = frozenset((FIN | Opcode.TEXT, _WHOLE_BINARY))
+_PLAIN = frozenset((_WHOLE_TEXT, _WHOLE_BINARY))
+_COMPRESSED = frozenset((_WHOLE_TEXT | RSV1, _WHOLE_BINARY | RSV1))
 
 
 def parse_messages(
-    buffer: bytes, position: int, masked: bool, longest: int, errors: str, batch: list[Incoming], most: int, /
+    buffer: bytes,
+    position: int,
+    masked: bool,
+    longest: int,
+    errors: str,
+    inflate: Callable[[bytes, bool], Incoming] | None,
+    batch: list[Incoming],
+    most: int,
+    /,
 ) -> int:
     """Append whole messages to ``batch``; the position behind the last of them.
+
+    A compressed message ends the scan, so that the caller sees what it has become.
 
     Args:
         buffer: what has arrived.
         position: where the first frame starts.
         masked: whether the peer is a client (RFC 6455 §5.1).
-        longest: the longest payload to take, in bytes; never more than :data:`LONGEST`.
+        longest: the longest payload to take, in bytes as it travels; never more than :data:`LONGEST`.
         errors: what to do with text that is not UTF-8: ``"strict"``, or another of the codec's names.
+        inflate: makes the message of a compressed payload, told whether it is text; its errors pass. ``None`` where no
+            compression was negotiated.
         batch: what has been parsed so far.
         most: ends the scan once the batch is that long.
 
@@ -47,6 +63,7 @@ def parse_messages(
     if not 0 <= position <= size:
         raise ValueError(f"position {position} came: expected one within {size} bytes")
     mask_bit, head_size = (0x80, 6) if masked else (0, 2)
+    taken = _PLAIN if inflate is None else _PLAIN | _COMPRESSED
     longest = min(longest, LONGEST)
     while len(batch) < most:
         start = position + head_size
@@ -61,11 +78,14 @@ def parse_messages(
         elif length > _LENGTH_16:  # eight bytes of length, or the wrong MASK bit
             shortest = _NEVER
         end = start + length
-        if not (shortest <= length <= longest and end <= size and first in _WHOLE_DATA):
+        if not (shortest <= length <= longest and end <= size and first in taken):
             return position
         payload = buffer[start:end]
         if masked:
             payload = apply_mask(payload, buffer[start - 4 : start])
-        batch.append(payload if first == _WHOLE_BINARY else payload.decode("utf-8", errors))
         position = end
+        if inflate is not None and first & RSV1:
+            batch.append(inflate(payload, first == _WHOLE_TEXT | RSV1))
+            return position
+        batch.append(payload if first == _WHOLE_BINARY else payload.decode("utf-8", errors))
     return position
