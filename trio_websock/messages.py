@@ -121,7 +121,6 @@ class SharedOutgoing(tuple[Opcode, bytes]):
 
 _TEXT, _BINARY = Opcode.TEXT, Opcode.BINARY  # looked up for every message
 _OPCODES = {Text: Opcode.TEXT, Binary: Opcode.BINARY, Ping: Opcode.PING, Pong: Opcode.PONG}
-_BYTES_LIKE = (bytes, bytearray, memoryview)
 
 
 def encode_message(message: Message, validate_utf8: bool = True) -> Outgoing:
@@ -174,14 +173,15 @@ def prepare(message: Message) -> Prepared:
 def _encode_any(message: Message, validate_utf8: bool) -> Outgoing:
     if isinstance(message, str):
         return Opcode.TEXT, _encode_text(message, validate_utf8)
-    if isinstance(message, _BYTES_LIKE):
-        return Opcode.BINARY, _copy_bytes(message)
     opcode = _OPCODES.get(type(message))
     if opcode is None:
-        raise MessageError(f"{describe(message)} is not a message: expected str, bytes, Text, Binary, Ping or Pong")
-    payload = _join_payload(message.payload, validate_utf8)
+        data = _copy_bytes(message)
+        if data is None:
+            raise MessageError(f"{describe(message)} is not a message: expected str, bytes, Text, Binary, Ping or Pong")
+        return Opcode.BINARY, data
+    payload = _join_payload(message.payload, validate_utf8)  # type: ignore[union-attr]  # narrowed by its type
     if opcode is Opcode.TEXT:
-        _check_text(message.payload, payload, validate_utf8)
+        _check_text(message.payload, payload, validate_utf8)  # type: ignore[union-attr]  # as above
     elif opcode is not Opcode.BINARY and len(payload) > MAX_CONTROL_PAYLOAD:
         name = opcode.name.lower()
         raise MessageError(f"a {name} carries at most {MAX_CONTROL_PAYLOAD} bytes, not {len(payload)} (RFC 6455 §5.5)")
@@ -211,17 +211,22 @@ def _join_payload(payload: Payload, validate_utf8: bool) -> bytes:
 def _encode_part(part: Payload, validate_utf8: bool) -> bytes:
     if isinstance(part, str):
         return _encode_text(part, validate_utf8)
-    if isinstance(part, _BYTES_LIKE):
-        return _copy_bytes(part)
     if part is None:
         return b""
-    raise MessageError(f"{describe(part)} is not a payload: expected str, bytes-like, None or a list of those")
+    data = _copy_bytes(part)
+    if data is None:
+        raise MessageError(f"{describe(part)} is not a payload: expected str, bytes-like, None or a list of those")
+    return data
 
 
-def _copy_bytes(data: bytes | bytearray | memoryview) -> bytes:
-    """``data`` as bytes that nobody can change any more; bytes themselves are not copied."""
+def _copy_bytes(data: object) -> bytes | None:
+    """``data`` as bytes that nobody can change any more; bytes themselves are not copied. ``None``: not bytes-like."""
+    if type(data) is bytes:
+        return data
     try:
-        return bytes(data)
+        return bytes(memoryview(data))  # type: ignore[arg-type]  # which is asked here
+    except TypeError:
+        return None
     except ValueError as exc:
         raise MessageError(f"bytes cannot be read: {exc}") from exc
 
