@@ -137,6 +137,20 @@ async def test_exception_in_a_callback_closes_with_1011_and_is_logged_once(autoj
     assert [record.getMessage() for record in caplog.records] == ["Raising.handle_in failed, peer a test"]
 
 
+async def test_an_exception_alone_in_a_group_is_told_without_the_group(autojump_clock, caplog):
+    class Raising(Echo):
+        async def handle_in(self, message, count):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.fail)
+
+        async def fail(self):
+            raise KeyError("inside")
+
+    async with open_test_connection(Raising, raise_handler_errors=False) as peer:
+        await peer.send("x")
+        assert isinstance((await peer.wait_ended()).cause, KeyError)
+
+
 async def test_bad_result_closes_with_1011_and_sends_nothing_of_it(autojump_clock, caplog):
     class Bad(Echo):
         def handle_in(self, message, count):
@@ -411,6 +425,24 @@ async def test_disconnect_cancels_the_running_callback_if_asked_to(autojump_cloc
         await peer.drop()
         assert isinstance((await peer.wait_ended()).cause, ConnectionLost)
         assert len(terminations(Slow)) == 1
+
+
+async def test_what_came_with_the_peers_close_is_answered_where_no_callback_ran_to_be_cancelled(autojump_clock):
+    async with open_test_connection(Echo, cancel_on_disconnect=True) as peer:
+        await wait_all_tasks_blocked()
+        peer.transport.put("a", "b", Remote(1000))
+        await peer.wait_ended()
+        assert peer.received() == ["a", "b"]
+
+
+async def test_items_sent_before_the_peers_close_are_handled_where_no_callback_ran_to_be_cancelled(autojump_clock):
+    async with open_test_connection(Echo, cancel_on_disconnect=True) as peer:
+        await wait_all_tasks_blocked()
+        peer.connection.mailbox.send_nowait("a")
+        peer.connection.mailbox.send_nowait("b")
+        peer.transport.put("c", Remote(1000))
+        await peer.wait_ended()
+        assert peer.received() == ["info a", "info b", "c"]
 
 
 async def test_disconnect_during_init_leaves_nothing_to_terminate(autojump_clock):

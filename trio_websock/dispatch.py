@@ -129,7 +129,7 @@ class Dispatcher:
                 else:
                     await self._run_callbacks(inbox.take())
         except Exception as exc:
-            self.fail(exc, f"{self._connection.handler}.{self._callback}")
+            self.fail(only_exception(exc), f"{self._connection.handler}.{self._callback}")
         except BaseException as exc:
             fault, rest = split_fault(exc)
             try:
@@ -247,8 +247,12 @@ class Dispatcher:
         return self.ending
 
     def disconnect(self, reason: Reason) -> None:
-        """The peer is gone and the application wants no more work done for it: cancel a running callback, then end."""
-        self._inbox.interrupt(reason)
+        """The peer is gone and the application wants no more work done for it: cancel a running callback, then end.
+
+        Where none is running the end waits its turn behind what has arrived before it.
+        """
+        if not self._is_resting:
+            self._inbox.interrupt(reason)
         self._was_disconnected = True
         if self._running is not None:
             self._running.cancel()
