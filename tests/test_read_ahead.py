@@ -37,6 +37,14 @@ async def test_read_ahead_is_bounded_in_bytes(autojump_clock):
         assert len(handler.done) == 31
 
 
+async def test_read_ahead_may_be_as_good_as_unbounded(wired, autojump_clock):
+    handler = Slow()
+    peer, _ = wired(handler, read_ahead_messages=2**80)
+    await peer.send_all(b"\x81\x81" + KEY + bytes((KEY[0] ^ ord("x"),)))
+    await trio.sleep(31)
+    assert [message for message, _ in handler.done] == ["x"]
+
+
 async def test_reading_goes_on_when_the_last_message_read_ahead_is_taken(autojump_clock):
     async with open_test_connection(Slow, read_ahead_messages=2) as peer:
         await peer.send("a", "b", "c", "d", "e")

@@ -7,6 +7,7 @@ It has no way to send: what callbacks return is all that drives the socket.
 from __future__ import annotations
 
 import itertools
+import sys
 from contextvars import ContextVar
 from typing import Any, final
 
@@ -59,7 +60,9 @@ class Connection:
     def __init__(self, transport: Transport, options: Options, request: Request | None = None) -> None:
         self._transport = transport
         self._options = options
-        self._inbox = Inbox(options.read_ahead_messages, options.read_ahead_size, options.mailbox_size)
+        # More than fits into any list is as good as no limit, and nothing that C could count.
+        read_ahead_messages = min(options.read_ahead_messages, sys.maxsize)
+        self._inbox = Inbox(read_ahead_messages, options.read_ahead_size, options.mailbox_size)
         self._mailbox = Mailbox(options.mailbox_size, self._inbox)
         self._lifetime = Lifetime()
         self._nursery: trio.Nursery | None = None

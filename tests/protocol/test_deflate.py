@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tracemalloc
 import zlib
 
@@ -157,6 +158,9 @@ class TestBounds:
         stream = server()
         assert stream.decompress(deflated(bytes(1000)), last=True, room=1000) == bytes(1000)
         assert stream.decompress(HELLO, last=True, room=1000) == b"Hello"
+
+    def test_room_may_be_as_large_as_a_size_can_be(self) -> None:
+        assert server().decompress(HELLO, last=True, room=sys.maxsize) == b"Hello"
 
     def test_no_room_is_room_for_an_empty_message(self) -> None:
         assert server().decompress(b"\x00", last=True, room=0) == b""

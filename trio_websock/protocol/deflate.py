@@ -6,6 +6,7 @@ ends. What is agreed on, and how, is in ``negotiation``.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from typing import Protocol, final
 
@@ -139,7 +140,7 @@ class PerMessageDeflate:
         if last and self._in_stream:
             piece += _TAIL
         try:
-            inflated = self._inflate(piece, last, 0 if room is None else room + 1)
+            inflated = self._inflate(piece, last, 0 if room is None else min(room, sys.maxsize - 1) + 1)
         except zlib.error as exc:
             raise InvalidPayload(f"compressed data came that does not inflate: {exc}", "RFC 7692 §7.2.2") from exc
         if last:
