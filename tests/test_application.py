@@ -94,6 +94,20 @@ async def test_a_refusal_answers_its_own_status_reason_and_headers() -> None:
     assert (answer.status, answer.body, answer.headers["www-authenticate"]) == (401, "who are you?\n", "Basic")  # type: ignore[index]  # Headers by then
 
 
+async def test_a_refusal_out_of_a_nursery_of_the_function_answers_as_well() -> None:
+    async def refuse() -> None:
+        raise UpgradeRefused(403, "not you")
+
+    async def app(request: Request) -> Response:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(refuse)
+        raise AssertionError
+
+    answer = await site_of(app).answer(REQUEST)
+    assert isinstance(answer, Response)
+    assert (answer.status, answer.body) == (403, "not you\n")
+
+
 class Faults:
     """A site around an application function, and what was reported of that."""
 

@@ -173,6 +173,12 @@ def test_a_status_that_refuses_nothing(status: Any) -> None:
         UpgradeRefused(status, "no")
 
 
+@pytest.mark.parametrize("reason", [None, b"no", 5, "a" + chr(0xD800)])
+def test_a_reason_that_cannot_be_told(reason: Any) -> None:
+    with pytest.raises(ValueError, match="the reason of a refusal must be a str that is encodable as UTF-8, not "):
+        UpgradeRefused(403, reason)
+
+
 def test_an_exception_that_is_alone_comes_out_of_all_its_groups() -> None:
     alone = ValueError()
     assert only_exception(ExceptionGroup("outer", [ExceptionGroup("inner", [alone])])) is alone

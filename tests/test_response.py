@@ -90,6 +90,12 @@ def test_an_upgrade_refuses_a_name_from_the_beam(name: str) -> None:
         upgrade(Echo, **{name: 5})
 
 
+@pytest.mark.parametrize("content_type", [5, b"text/html", ["text/html"]])
+def test_a_content_type_that_is_no_text_is_refused(content_type: Any) -> None:
+    with pytest.raises(TypeError, match=f"content_type must be str or None, not {type(content_type).__name__}"):
+        Response(200, "x", content_type=content_type)
+
+
 def test_a_body_that_cannot_be_encoded_is_refused() -> None:
     with pytest.raises(ValueError, match=r"body must be encodable as UTF-8, not 'a\\ud800'"):
         Response(200, f"a{chr(0xD800)}")

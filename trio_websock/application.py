@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, Protocol, TypeAlias, final
 
 from .behaviour.handler import BoundHandler, bind_handler, is_handler
-from .errors import UpgradeRefused, describe
+from .errors import UpgradeRefused, describe, only_exception
 from .faults import split_fault
 from .headers import Headers
 from .options import Options
@@ -126,10 +126,10 @@ class FunctionSite:
         # the server lives on.
         try:
             return await self.ask(request)
-        except UpgradeRefused as exc:
-            return refusal(exc.status, exc.reason, exc.headers)
         except BaseException as exc:
             fault, rest = split_fault(exc)
+            if rest is None and isinstance(refused := only_exception(exc), UpgradeRefused):
+                return refusal(refused.status, refused.reason, refused.headers)
             if fault is not None:
                 self._report(request, fault)
             if rest is not None:

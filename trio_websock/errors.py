@@ -44,6 +44,7 @@ __all__ = [
     "WebSockError",
     "WriteTimeout",
     "describe",
+    "is_encodable",
     "only_exception",
 ]
 
@@ -64,6 +65,15 @@ def only_exception(exc: BaseException) -> BaseException:
     while isinstance(exc, BaseExceptionGroup) and len(exc.exceptions) == 1:
         exc = exc.exceptions[0]
     return exc
+
+
+def is_encodable(text: str) -> bool:
+    """Whether ``text`` has a form in UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class WebSockError(Exception):
@@ -186,6 +196,9 @@ class UpgradeRefused(RemoteError):
     ) -> None:
         if not isinstance(status, int) or not 400 <= status <= 599:
             raise ValueError(f"the status of a refusal must be an integer from 400 to 599, not {describe(status)}")
+        if not isinstance(reason, str) or not is_encodable(reason):
+            words = "the reason of a refusal must be a str that is encodable as UTF-8"
+            raise ValueError(f"{words}, not {describe(reason)}")
         super().__init__(reason, section)
         self.status = status
         self.reason = reason

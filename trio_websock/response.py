@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Unpack, cast
 
-from .errors import StateError, describe
+from .errors import StateError, describe, is_encodable
 from .headers import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers
 from .options import CONNECTION_NAMES, ConnectionKeywords, Options, check_names
 
@@ -71,8 +71,10 @@ class Response:
             raise ValueError(f"status must be an integer from 200 to 599, not {describe(self.status)}")
         if not isinstance(self.body, (str, bytes, bytearray, memoryview)):
             raise TypeError(f"body must be str or bytes, not {type(self.body).__name__}")
-        if isinstance(self.body, str) and not _is_encodable(self.body):
+        if isinstance(self.body, str) and not is_encodable(self.body):
             raise ValueError(f"body must be encodable as UTF-8, not {describe(self.body)}")
+        if self.content_type is not None and not isinstance(self.content_type, str):
+            raise TypeError(f"content_type must be str or None, not {type(self.content_type).__name__}")
         object.__setattr__(self, "headers", Headers(self.headers))
 
 
@@ -182,11 +184,3 @@ def encoded_fields(
         check_field(name, value, reserved)
         encoded.append((name.lower().encode("ascii"), value.strip(" \t").encode("latin-1")))
     return encoded
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -274,10 +274,17 @@ async def test_a_client_that_leaves_between_two_requests_is_forgotten(
     assert (server.snapshot().open_clients, server.snapshot().handshake_failures) == (0, 0)
 
 
+def released() -> Any:
+    view = memoryview(b"gone")
+    view.release()
+    return view
+
+
+@pytest.mark.parametrize("response", [Response(200, "", {"A": "b\r\nC: d"}), Response(200, released())])
 async def test_a_response_that_cannot_be_sent_is_answered_500(
-    start: Start, ask: Ask, caplog: pytest.LogCaptureFixture
+    start: Start, ask: Ask, caplog: pytest.LogCaptureFixture, response: Response
 ) -> None:
-    server = await start(lambda request: Response(200, "", {"A": "b\r\nC: d"}))
+    server = await start(lambda request: response)
     assert (await ask(server, LAST)).startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
     assert "answer to GET / cannot be sent" in caplog.text
     assert server.snapshot().application_errors == 1

@@ -14,7 +14,7 @@ import trio
 
 from ..application import Wish, bind_application
 from ..connection import Connection
-from ..errors import ConnectionLost, StateError, UpgradeRefused
+from ..errors import ConnectionLost, UpgradeRefused
 from ..nursery import run_connection
 from ..options import Options, check_defaults
 from ..protocol.upgrade import check_origin, check_upgrade_request
@@ -209,7 +209,7 @@ class Service:
     def _events_of(self, scope: Scope, response: Response) -> list[Event]:
         try:
             return response_events(scope, response)
-        except StateError as exc:
+        except Exception as exc:  # headers that may not be sent, or a body that can no longer be read
             return response_events(scope, _failure(request_from(scope), exc))
 
     async def _send(self, exchange: Exchange, events: list[Event]) -> None:

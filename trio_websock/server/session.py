@@ -21,7 +21,7 @@ import trio
 
 from ..application import Site, Wish
 from ..connection import Connection
-from ..errors import ConnectionLost, LocalError, UpgradeRefused
+from ..errors import ConnectionLost, UpgradeRefused
 from ..hosts.wire import Wire
 from ..nursery import run_connection
 from ..options import ServerOptions
@@ -349,7 +349,7 @@ class Session:
         is_head = head.method == "HEAD"
         try:
             data = serialize_response(response, is_head=is_head, closes=closes)
-        except LocalError:
+        except Exception:  # headers that may not be sent, or a body that can no longer be read
             data = serialize_response(self._internal_error(request), is_head=is_head, closes=closes)
         await self._send(data, self._write_timeout)
         return not (closes or asks_to_close(response))
