@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import socket
+import threading
 
 import pytest
 import trio
@@ -172,6 +173,41 @@ async def test_threads_send_through_trio_from_thread():
         await trio.to_thread.run_sync(trio.from_thread.run, peer.connection.mailbox.send, "from a thread")
         await wait_all_tasks_blocked()
         assert peer.received() == ["from a thread"]
+
+
+async def test_a_thread_may_be_the_first_to_ask_for_the_mailbox():
+    async with open_test_connection(Told) as peer:
+        await trio.to_thread.run_sync(
+            lambda: trio.from_thread.run_sync(peer.connection.mailbox.send_nowait, "from a thread")
+        )
+        assert await peer.receive() == "from a thread"
+
+
+async def test_another_trio_run_may_be_the_first_to_ask_for_the_mailbox():
+    async def ask(connection):
+        return connection.mailbox
+
+    async with open_test_connection(Told) as peer:
+        mailbox = await trio.to_thread.run_sync(trio.run, ask, peer.connection)
+        mailbox.send_nowait("from here")
+        assert await peer.receive() == "from here"
+
+
+async def test_threads_that_ask_for_the_mailbox_at_once_get_the_same():
+    async with open_test_connection(Told) as peer:
+        barrier = threading.Barrier(8)
+        found = []
+
+        def ask():
+            barrier.wait()
+            found.append(peer.connection.mailbox)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(trio.to_thread.run_sync, ask)
+        assert {id(mailbox) for mailbox in found} == {id(peer.connection.mailbox)}
+        peer.connection.mailbox.send_nowait("once")
+        assert await peer.receive() == "once"
 
 
 async def test_handler_without_handle_info_ends_as_an_error_that_says_so(autojump_clock, caplog):

@@ -8,12 +8,14 @@ receiving end.
 2. When the connection ends the receiving end closes, and senders get ``trio.BrokenResourceError``. What had been
    sent and not handled is kept, for whoever asks.
 3. When the application has closed every sending end, the connection lives on without a mailbox.
-4. Channel and task are there from the moment somebody asks for the sending end: a connection whose mailbox nobody
-   wants pays for neither.
+4. Channel and task are there from the moment somebody asks for the sending end, in whatever thread: a connection whose
+   mailbox nobody wants pays for neither.
 """
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from typing import Any, NamedTuple, final
 
 import trio
@@ -51,6 +53,9 @@ def close_mailbox(receiver: trio.MemoryReceiveChannel[Any]) -> list[object]:
     return left
 
 
+_opening = threading.Lock()  # two threads may ask for the same sending end first
+
+
 @final
 class Mailbox:
     """The mailbox of one connection; see the module.
@@ -60,20 +65,24 @@ class Mailbox:
         inbox: where they go.
     """
 
-    __slots__ = ("_ends", "_inbox", "_is_closed", "_nursery", "_size")
+    __slots__ = ("_ends", "_inbox", "_is_closed", "_is_started", "_nursery", "_size", "_token")
 
     def __init__(self, size: int, inbox: Inbox) -> None:
         self._size = size
         self._inbox = inbox
         self._ends: MailboxEnds | None = None
         self._nursery: trio.Nursery | None = None
+        self._token: trio.lowlevel.TrioToken  # of the run that the nursery is in
+        self._is_started = False
         self._is_closed = False
 
     @property
     def sender(self) -> trio.MemorySendChannel[Any]:
-        """The sending end; opens the mailbox."""
+        """The sending end; opens the mailbox. In any thread."""
         if self._ends is None:
-            self._ends = open_mailbox(self._size)
+            with _opening:
+                if self._ends is None:
+                    self._ends = open_mailbox(self._size)
             self._start()
             if self._is_closed:
                 self._ends.receiver.close()
@@ -81,16 +90,27 @@ class Mailbox:
 
     def start(self, nursery: trio.Nursery) -> None:
         """The connection runs: items move to the inbox from now on, in a task of ``nursery``."""
+        self._token = trio.lowlevel.current_trio_token()
         self._nursery = nursery
         self._start()
 
     def _start(self) -> None:
-        if self._ends is None or self._nursery is None or self._is_closed:
+        if self._ends is None or self._nursery is None or self._is_closed or self._is_started:
             return
-        try:
+        if not self._is_at_home():
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._start)
+            return
+        self._is_started = True
+        with suppress(RuntimeError):  # all its tasks have ended already; the mailbox is about to be closed
             self._nursery.start_soon(self._receive, self._ends.receiver)
-        except RuntimeError:  # all its tasks have ended already; the mailbox is about to be closed
-            pass
+
+    def _is_at_home(self) -> bool:
+        """Whether this is the thread, and the Trio run, of the connection."""
+        try:
+            return trio.lowlevel.current_trio_token() is self._token
+        except RuntimeError:  # there is no Trio run here
+            return False
 
     def close(self) -> list[object]:
         """Nothing is received any more. A second call does nothing.
