@@ -151,6 +151,15 @@ async def test_an_exception_alone_in_a_group_is_told_without_the_group(autojump_
         assert isinstance((await peer.wait_ended()).cause, KeyError)
 
 
+async def test_every_end_is_told_at_debug_level(autojump_clock, caplog):
+    caplog.set_level(logging.DEBUG, "trio_websock.connection")
+    async with open_test_connection(Echo) as peer:
+        await peer.drop()
+        await peer.wait_ended()
+        await wait_all_tasks_blocked()
+    assert caplog.messages == [f"{peer.connection!r} has ended: {peer.reason!r}"]
+
+
 async def test_bad_result_closes_with_1011_and_sends_nothing_of_it(autojump_clock, caplog):
     class Bad(Echo):
         def handle_in(self, message, count):
@@ -193,6 +202,43 @@ async def test_failing_task_of_the_nursery_cancels_the_running_callback_and_ends
         assert isinstance((await peer.wait_ended()).cause, KeyError)
         assert peer.close_sent == (1011, "")
     assert Spawning.last.calls[1] == "cancelled"
+
+
+class Overruling(Echo):
+    """A task of its nursery fails while a callback shields itself; tests say how that ends."""
+
+    async def handle_in(self, message, count):
+        current_connection().nursery.start_soon(self.fail)
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2)
+        return self.end(count)
+
+    async def fail(self):
+        await trio.sleep(1)
+        raise KeyError("task")
+
+
+async def test_failing_task_is_not_overruled_by_the_result_of_the_callback_it_cancels(autojump_clock, caplog):
+    class Stopping(Overruling):
+        def end(self, count):
+            return Stop(NORMAL, count)
+
+    async with open_test_connection(Stopping, raise_handler_errors=False) as peer:
+        await peer.send("x")
+        assert isinstance((await peer.wait_ended()).cause, KeyError)
+        assert peer.close_sent == (1011, "")
+
+
+async def test_failing_task_and_the_exception_of_the_callback_it_cancels_are_told_as_a_group(autojump_clock, caplog):
+    class Raising(Overruling):
+        def end(self, count):
+            raise ValueError("clean-up")
+
+    async with open_test_connection(Raising, raise_handler_errors=False) as peer:
+        await peer.send("x")
+        cause = (await peer.wait_ended()).cause
+    assert [type(one) for one in cause.exceptions] == [ValueError, KeyError]
+    assert [record.exc_info[0] for record in caplog.records] == [ValueError, KeyError]
 
 
 async def test_two_failing_tasks_are_told_as_a_group(autojump_clock, caplog):

@@ -233,8 +233,11 @@ class Dispatcher:
             self._writer.flush(self._nursery)
 
     def fail(self, exc: BaseException, where: str) -> None:
-        """End with 1011 because of an exception of the application, and log it."""
+        """End with 1011 because of an exception of the application, and log it; it may be the second one."""
         logger.error("%s failed, peer %s", where, self._connection.peer, exc_info=exc)
+        first = self.ending.reason if self.ending is not None else None
+        if isinstance(first, Error) and isinstance(first.cause, BaseException):
+            exc = BaseExceptionGroup("in a callback and in a task of the nursery", [first.cause, exc])
         # Not by the table: a RemoteError or ConnectionLost raised here is about another connection than this one.
         self.ending = Ending(Error(exc), Close(CloseCode.INTERNAL_ERROR))
 

@@ -65,6 +65,7 @@ async def run_connection(connection: Connection, handler: BoundHandler, args: ob
         return reason
     finally:
         connection.mark_ended(Shutdown())  # only what tore through the exit itself gets here without a reason
+        logger.debug("%r has ended: %r", connection, connection.reason)
         _current.reset(token)
 
 
@@ -77,6 +78,7 @@ class _ConnectionNursery:
         "_held",
         "_idle",
         "_inbox",
+        "_is_handed_over",
         "_is_leaving",
         "_keepalive",
         "_options",
@@ -96,6 +98,7 @@ class _ConnectionNursery:
         self._dispatcher = Dispatcher(connection, self._callbacks, self._transport, self._writer, self._idle)
         self._keepalive = self._open_keepalive(connection)
         self._held: list[Arrival] = []  # the batch that an item of the mailbox goes before
+        self._is_handed_over = False  # the close frame, to the writer
         self._is_leaving = False  # the reader, which has had the last arrival
 
     def _open_keepalive(self, connection: Connection) -> Keepalive | None:
@@ -145,6 +148,8 @@ class _ConnectionNursery:
                 except trio.Cancelled as exc:
                     stray = exc if is_by_child(exc) else None
                     raise
+                if nursery.cancel_scope.cancel_called:
+                    return None  # a task has failed meanwhile, perhaps: then that comes first
                 await self._hand_over_close(nursery)
                 # A reader that leaves needs no push, which costs more than all the rest of an end; but only where
                 # nobody can start one more task, which would then be waited for.
@@ -252,6 +257,7 @@ class _ConnectionNursery:
 
     async def _hand_over_close(self, nursery: trio.Nursery) -> None:
         """Send the close frame while the reader still reads: a peer busy sending must get to read it."""
+        self._is_handed_over = True
         self._connection.mark_closing()
         self._connection._unhandled += self._inbox.close()
         ending = self._dispatcher.ending
@@ -269,7 +275,7 @@ class _ConnectionNursery:
         return passing
 
     def _blame_task(self, cause: BaseException) -> None:
-        if self._dispatcher.ending is None:
-            self._dispatcher.fail(cause, f"a task of the nursery of {self._connection.handler}")
-        else:
+        if self._is_handed_over:
             logger.error("a task of %r failed at its end", self._connection, exc_info=cause)
+        else:
+            self._dispatcher.fail(cause, f"a task of the nursery of {self._connection.handler}")
