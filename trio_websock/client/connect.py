@@ -170,7 +170,8 @@ class Client:
         await trio.sleep(OVERDUE_TIMEOUT)
         if self._connection is not None:
             who = self._connection.handler
-            logger.warning("the grace is over, and the server was dropped: %s shields itself from cancellation", who)
+            words = "shields itself from cancellation, or waits for a thread"
+            logger.warning("the grace is over, and the server was dropped: %s %s", who, words)
 
     async def _stay_connected(self, task_status: trio.TaskStatus[Client]) -> _Cause:
         """Connect, again and again; the cause of the outage that is the last."""

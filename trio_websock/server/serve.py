@@ -318,7 +318,8 @@ class Server:
             session.abort()
         await trio.sleep(OVERDUE_TIMEOUT)
         logger.warning(
-            "the grace is over, but %d clients are still being served: %s shields itself from cancellation",
+            "the grace is over, but %d clients are still being served: %s shields itself from cancellation,"
+            " or waits for a thread",
             len(self._sessions),
             ", ".join(self._culprits()),
         )
