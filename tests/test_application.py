@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import trio
 
-from trio_websock import Handler, Ok, Options, Request, Response, Upgrade, UpgradeRefused, upgrade
+from trio_websock import Handler, Ok, Options, Request, Response, Upgrade, UpgradeRefused, check_upgrade, upgrade
 from trio_websock.application import FunctionSite, HandlerSite, Site, Wish, bind_application
+from trio_websock.headers import Headers
 
 stray = importlib.import_module("stray")
 
@@ -182,3 +183,34 @@ async def test_a_cancellation_from_above_goes_on_and_a_fault_beside_it_is_report
 async def test_whoever_asks_a_site_gets_the_exception_itself() -> None:
     with pytest.raises(ZeroDivisionError):
         await site_of(lambda request: 1 / 0).ask(REQUEST)
+
+
+class Wary:
+    """Checks early; whether the request's origin passed."""
+
+    def __init__(self) -> None:
+        self.passed: bool | None = None
+
+    async def __call__(self, request: Request) -> Response:
+        await trio.lowlevel.checkpoint()
+        self.passed = True
+        try:
+            check_upgrade(request)
+        except UpgradeRefused:
+            self.passed = False
+        return Response()
+
+
+@pytest.mark.parametrize(("origins", "passes"), [("same", False), ("any", True)])
+async def test_an_early_check_knows_the_options_of_the_site(origins: str, passes: bool) -> None:
+    fields = {
+        "Host": "example.com",
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        "Origin": "https://elsewhere.example",
+    }
+    app = Wary()
+    await site_of(app, origins=origins).answer(Request("GET", "/", Headers(fields)))
+    assert app.passed is passes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Final, NamedTuple, Protocol, TypeAlias, final
 
 from .behaviour.handler import BoundHandler, bind_handler, is_handler
@@ -18,10 +19,13 @@ from .options import Options
 from .request import Request
 from .response import Response, Upgrade, refusal
 
-__all__ = ["Application", "FunctionSite", "HandlerSite", "Report", "Site", "Wish", "bind_application"]
+__all__ = ["Application", "FunctionSite", "HandlerSite", "Report", "Site", "Wish", "bind_application", "site_options"]
 
 Application: TypeAlias = Callable[[Request], "Response | Upgrade | Awaitable[Response | Upgrade]"]
 """An application function, plain or a coroutine function: our counterpart of a Plug."""
+
+site_options: ContextVar[Options] = ContextVar("trio_websock.application", default=Options())  # noqa: B039  # it is frozen
+"""The options of the site whose application function is running."""
 
 Report: TypeAlias = Callable[[Request, BaseException], None]
 """Is told of every fault of an application function."""
@@ -138,9 +142,13 @@ class FunctionSite:
 
     async def ask(self, request: Request) -> Response | Wish:
         """What the function returned; raises what it raised, and ``TypeError`` if that is neither."""
-        result = self._function(request)
-        if inspect.isawaitable(result):
-            result = await result
+        token = site_options.set(self._options)
+        try:
+            result = self._function(request)
+            if inspect.isawaitable(result):
+                result = await result
+        finally:
+            site_options.reset(token)
         if isinstance(result, Response):
             return result
         if isinstance(result, Upgrade):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple, Unpack
 
-from ..application import Wish
+from ..application import Wish, site_options
 from ..connection import Connection
 from ..headers import forget_index
 from ..hosts.stream import open_stream_transport
 from ..hosts.subprotocol import choose_subprotocol
 from ..hosts.wire import Wire
-from ..options import ConnectionKeywords, Options
+from ..options import ConnectionKeywords
 from ..protocol.frames import Role
 from ..protocol.negotiation import DeflateParameters, negotiate_deflate
 from ..protocol.upgrade import check_origin, check_upgrade_request, negotiate_subprotocol
@@ -68,7 +68,7 @@ def check_upgrade(request: Request, **options: Unpack[ConnectionKeywords]) -> No
     """Check whether ``request`` could be upgraded with these options, and do nothing else.
 
     For application functions that want to know before they do expensive work; the same checks run when the
-    application has returned an ``upgrade(...)``.
+    application has returned an ``upgrade(...)``. What is not given here is as it was given to :func:`serve`.
 
     Args:
         request: as the application got it.
@@ -82,7 +82,7 @@ def check_upgrade(request: Request, **options: Unpack[ConnectionKeywords]) -> No
 
     Source: WebSockAdapter's ``early_validate_upgrade``.
     """
-    checked = Options().merged(options)
+    checked = site_options.get().merged(options)
     check_upgrade_request(request)
     check_origin(request, checked.origins)
     negotiate_subprotocol(request, checked.subprotocols, checked.require_subprotocol)
