@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from trio_websock.testing import open_test_connection
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ROW = re.compile(r"^\| `(\w+)` \| `([^`]*)` \|", re.MULTILINE)
 
@@ -26,6 +28,11 @@ def section(page: str, heading: str) -> str:
 def python_blocks(path: Path) -> list[str]:
     """The Python examples of a page."""
     return [code for language, code in FENCE.findall(path.read_text()) if language == "python"]
+
+
+def as_function(code: str) -> str:
+    """An example as the body of a function: part of a class is shown indented, perhaps with an await of its own."""
+    return "async def example():\n" + re.sub("^", "    ", re.sub(r"\A(?=    )", "if True:\n", code), flags=re.M)
 
 
 @pytest.mark.parametrize(
@@ -53,21 +60,24 @@ def test_the_reference_has_every_public_name(name: str) -> None:
     assert re.search(rf"^\.\. (auto\w+|py:data):: {name}$", (DOCS / "reference.md").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_are_python(page: Path) -> None:
     for code in python_blocks(page):
-        # A fragment of a class is shown indented as it stands there, perhaps with an await of its own.
-        compile(
-            "async def example():\n" + re.sub("^", "    ", re.sub(r"\A(?=    )", "if True:\n", code), flags=re.M),
-            page,
-            "exec",
-        )
+        compile(as_function(code), page, "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_whole_program_can_be_imported_without_running(page: Path) -> None:
+    for code in python_blocks(page):
+        (function,) = ast.parse(as_function(code)).body
+        assert isinstance(function, ast.AsyncFunctionDef)
+        lines = [ast.unparse(statement) for statement in function.body]
+        assert not [line for line in lines if line.startswith(("run(", "trio.run("))]
 
 
 async def test_the_example_of_the_readme_counts() -> None:
-    definitions, _, _ = python_blocks(ROOT / "README.md")[0].partition("\ntrio.run")
     names: dict[str, type] = {}
-    exec(definitions, names)
+    exec(python_blocks(ROOT / "README.md")[0], names)
     async with open_test_connection(names["Counter"]) as peer:
         await peer.send("a", "b")
         assert peer.received() == ["0: a", "1: b"]

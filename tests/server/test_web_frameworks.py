@@ -59,7 +59,7 @@ async def curl(server: Server, path: str, *words: str) -> str:
 
 
 async def test_the_example_of_the_documentation_runs(start: Start) -> None:
-    [code] = re.findall(r"^```python\n(.*?)^trio\.run", PAGE.read_text(), re.DOTALL | re.MULTILINE)[:1]
+    [code] = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)[:1]
     names: dict[str, Any] = {}
     exec(code, names)
     server = await start(names["News"], http=names["site"])
