@@ -5,12 +5,15 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 
 import trio_websock
-from trio_websock import ClientOptions, Deflate, Options, Reconnect, ServerOptions
+from trio_websock import NORMAL, ClientOptions, Deflate, Handler, Options, Push, Reconnect, ServerOptions, Stop, serve
 from trio_websock.testing import open_test_connection
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +31,14 @@ def section(page: str, heading: str) -> str:
 def python_blocks(path: Path) -> list[str]:
     """The Python examples of a page."""
     return [code for language, code in FENCE.findall(path.read_text()) if language == "python"]
+
+
+def names_of(page: str, part: str, old: str = "", new: str = "") -> dict[str, Any]:
+    """What the example of a page with that part in it defines, with something else in place of ``old``."""
+    (code,) = [code for code in python_blocks(DOCS / page) if part in code]
+    names: dict[str, Any] = {}
+    exec(code.replace(old, new), names)
+    return names
 
 
 def as_function(code: str) -> str:
@@ -76,8 +87,33 @@ def test_a_whole_program_can_be_imported_without_running(page: Path) -> None:
 
 
 async def test_the_example_of_the_readme_counts() -> None:
-    names: dict[str, type] = {}
-    exec(python_blocks(ROOT / "README.md")[0], names)
+    names = names_of("../README.md", "class Counter")
     async with open_test_connection(names["Counter"]) as peer:
         await peer.send("a", "b")
         assert peer.received() == ["0: a", "1: b"]
+
+
+class Feed(Handler[None, None]):
+    """A feed that is over with its second price; not every price is JSON."""
+
+    def __init__(self, *prices: str) -> None:
+        self.first, self.last = prices
+
+    def init(self, args: object) -> Push[None]:
+        return Push(self.first, None)
+
+    def handle_in(self, message: str | bytes, state: None) -> Stop[None]:
+        return Stop(NORMAL, state, messages=self.last)
+
+
+async def test_the_client_s_example_ends_with_its_feed(
+    nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = await nursery.start(partial(serve, Feed("17", "18"), port=0))
+    await names_of("client.md", "class Prices", "wss://example.com", f"ws://127.0.0.1:{server.port}")["main"]()
+    assert set(capsys.readouterr().out.splitlines()) == {"17", "18", "the feed is gone: Remote(code=1000, text='')"}
+
+
+async def test_the_client_s_example_ends_with_its_handler(nursery: trio.Nursery) -> None:
+    server = await nursery.start(partial(serve, Feed("17", "a lot"), port=0))
+    await names_of("client.md", "class Prices", "wss://example.com", f"ws://127.0.0.1:{server.port}")["main"]()
