@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Awaitable, Callable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -13,13 +14,28 @@ import pytest
 import trio
 
 import trio_websock
-from trio_websock import NORMAL, ClientOptions, Deflate, Handler, Options, Push, Reconnect, ServerOptions, Stop, serve
-from trio_websock.testing import open_test_connection
+from trio_websock import (
+    NORMAL,
+    ClientOptions,
+    Deflate,
+    Handler,
+    Options,
+    Push,
+    Reconnect,
+    Server,
+    ServerOptions,
+    Stop,
+    UpgradeRefused,
+    serve,
+)
+from trio_websock.cli import main
+from trio_websock.testing import TestApplication, open_test_connection
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+WORD = re.compile(r"(?<!-)--[a-z][a-z-]*")
 ROW = re.compile(r"^\| `(\w+)` \| `([^`]*)` \|", re.MULTILINE)
 
 
@@ -33,12 +49,35 @@ def python_blocks(path: Path) -> list[str]:
     return [code for language, code in FENCE.findall(path.read_text()) if language == "python"]
 
 
-def names_of(page: str, part: str, old: str = "", new: str = "") -> dict[str, Any]:
-    """What the example of a page with that part in it defines, with something else in place of ``old``."""
-    (code,) = [code for code in python_blocks(DOCS / page) if part in code]
+def example(page: Path, part: str) -> str:
+    """The only example of a page that has ``part`` in it."""
+    (code,) = [code for code in python_blocks(page) if part in code]
+    return code
+
+
+def names_of(*examples: str) -> dict[str, Any]:
+    """What examples define that stand in one module."""
     names: dict[str, Any] = {}
-    exec(code.replace(old, new), names)
+    for code in examples:
+        exec(code, names)
     return names
+
+
+def prices_from(server: Server) -> Callable[[], Awaitable[None]]:
+    """The client's first example, for the prices of another server."""
+    code = example(DOCS / "client.md", "class Prices")
+    main: Callable[[], Awaitable[None]] = names_of(code.replace("wss://example.com", f"ws://127.0.0.1:{server.port}"))[
+        "main"
+    ]
+    return main
+
+
+def tutorial_recipe() -> TestApplication:
+    """The tutorial's application that asks for a cookie, with the chat that it lets people into."""
+    tutorial = DOCS / "tutorial.md"
+    chat, init = example(tutorial, "class Chat(Handler)"), example(tutorial, "def init(self, name)")
+    names = names_of(chat, f"class Chat(Chat):\n{init}", example(tutorial, "SimpleCookie"))
+    return TestApplication(names["app"])
 
 
 def as_function(code: str) -> str:
@@ -66,6 +105,19 @@ def test_the_table_of_reconnect_is_the_dataclass() -> None:
     assert table == [(field.name, repr(field.default)) for field in fields(Reconnect) if field.name != "codes"]
 
 
+def test_the_table_of_the_command_s_options_is_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    offered = set(WORD.findall(capsys.readouterr().out)) - {"--help", "--version"}
+    assert set(WORD.findall(section("command.md", "Serving"))) == offered
+
+
+def test_the_table_of_loggers_is_what_logs() -> None:
+    table = re.findall(r"^\| `(trio_websock\.\w+)`", section("closing.md", "What is logged"), re.MULTILINE)
+    sources = [path.read_text() for path in ROOT.glob("trio_websock/**/*.py")]
+    assert set(table) == {name for code in sources for name in re.findall(r'getLogger\("(.+?)"\)', code)}
+
+
 @pytest.mark.parametrize("name", trio_websock.__all__)
 def test_the_reference_has_every_public_name(name: str) -> None:
     assert re.search(rf"^\.\. (auto\w+|py:data):: {name}$", (DOCS / "reference.md").read_text(), re.MULTILINE)
@@ -87,7 +139,7 @@ def test_a_whole_program_can_be_imported_without_running(page: Path) -> None:
 
 
 async def test_the_example_of_the_readme_counts() -> None:
-    names = names_of("../README.md", "class Counter")
+    names = names_of(example(ROOT / "README.md", "class Counter"))
     async with open_test_connection(names["Counter"]) as peer:
         await peer.send("a", "b")
         assert peer.received() == ["0: a", "1: b"]
@@ -110,10 +162,32 @@ async def test_the_client_s_example_ends_with_its_feed(
     nursery: trio.Nursery, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = await nursery.start(partial(serve, Feed("17", "18"), port=0))
-    await names_of("client.md", "class Prices", "wss://example.com", f"ws://127.0.0.1:{server.port}")["main"]()
+    await prices_from(server)()
     assert set(capsys.readouterr().out.splitlines()) == {"17", "18", "the feed is gone: Remote(code=1000, text='')"}
 
 
 async def test_the_client_s_example_ends_with_its_handler(nursery: trio.Nursery) -> None:
     server = await nursery.start(partial(serve, Feed("17", "a lot"), port=0))
-    await names_of("client.md", "class Prices", "wss://example.com", f"ws://127.0.0.1:{server.port}")["main"]()
+    await prices_from(server)()
+
+
+async def test_the_tutorial_s_recipe_lets_in_who_has_logged_in() -> None:
+    async with tutorial_recipe().open("/chat", headers={"Cookie": "theme=dark; session=kept-secret"}) as peer:
+        await peer.send("hello")
+        assert peer.received() == ["Ada: hello"]
+
+
+@pytest.mark.parametrize("cookie", ["", "session=guessed", "session", "a,b=1"])
+async def test_the_tutorial_s_recipe_keeps_out_who_has_not(cookie: str) -> None:
+    with pytest.raises(UpgradeRefused) as refused:
+        async with tutorial_recipe().open("/chat", headers={"Cookie": cookie}):
+            pass
+    assert (refused.value.status, refused.value.reason) == (401, "log in first")
+
+
+@pytest.mark.slow
+def test_the_typed_example_of_the_tutorial_is_typed(tmp_path: Path) -> None:
+    mypy = pytest.importorskip("mypy.api")
+    (tmp_path / "counter.py").write_text(example(DOCS / "tutorial.md", "Handler[int, None]"))
+    report, errors, status = mypy.run(["--strict", f"--cache-dir={tmp_path}", str(tmp_path / "counter.py")])
+    assert status == 0, report + errors
