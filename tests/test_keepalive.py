@@ -57,6 +57,25 @@ async def test_pings_go_on_while_they_are_answered(autojump_clock):
             await trio.sleep(40)
 
 
+async def test_a_pong_that_is_read_some_time_after_the_thread_was_blocked_is_in_time(autojump_clock):
+    async with open_quiet(ping_interval=50, ping_timeout=20) as peer:
+        await trio.sleep(51)
+        [ping] = peer.received()
+        autojump_clock.jump(1000)  # as a callback does that blocks the thread
+        await trio.sleep(10)
+        await peer.send(Pong(ping.payload))
+        await trio.sleep(15)
+        assert not peer.connection.is_closing
+
+
+async def test_a_peer_that_stays_silent_after_the_thread_was_blocked_is_given_up(autojump_clock):
+    async with open_quiet(ping_interval=50, ping_timeout=20) as peer:
+        await trio.sleep(51)
+        autojump_clock.jump(1000)
+        await peer.connection.closing.wait()
+        assert await peer.wait_ended() == Timeout("ping timeout")
+
+
 async def test_any_byte_proves_the_peer_alive(autojump_clock):
     async with open_quiet(ping_interval=50, ping_timeout=20) as peer:
         for _ in range(50):

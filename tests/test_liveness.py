@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import socket
 
 import pytest
 import trio
@@ -12,6 +13,7 @@ from trio_websock import (
     ConnectionLost,
     Error,
     Ok,
+    Options,
     Ping,
     Pong,
     Push,
@@ -20,11 +22,26 @@ from trio_websock import (
     WriteTimeout,
     current_connection,
 )
+from trio_websock.behaviour.handler import bind_handler
+from trio_websock.connection import Connection
+from trio_websock.hosts.stream import StreamTransport
+from trio_websock.hosts.wire import SocketWire
+from trio_websock.nursery import run_connection
+from trio_websock.protocol.machine import Machine, Role
 from trio_websock.testing.connection import open_test_connection
 
 slow = importlib.import_module("slow")
 ways = importlib.import_module("ways")
 Slow, KEY, wired = slow.Slow, slow.KEY, slow.wired
+
+
+class Echo:
+    def init(self, args):
+        return Ok(None)
+
+    def handle_in(self, message, state):
+        return Push(message, state)
+
 
 PING, PONG = b"\x89\x81" + KEY + b"p", b"\x8a\x01p"
 CLOSE = b"\x88\x82" + KEY + b"\x03\xe8"
@@ -357,6 +374,21 @@ async def test_no_ping_timeout_if_the_pong_came_while_the_thread_was_blocked(wir
     autojump_clock.jump(1000)
     await trio.sleep(4)
     assert not any(connection.is_closing for _, connection in peers)
+
+
+async def test_a_peer_is_not_silent_whose_message_came_while_the_thread_was_blocked(nursery, mock_clock):
+    ours, theirs = socket.socketpair()
+    connection = Connection(
+        StreamTransport(SocketWire(ours), Machine(Role.SERVER, slow.LIMITS), None), Options(timeout=100)
+    )
+    with theirs:
+        nursery.start_soon(run_connection, connection, bind_handler(Echo), None)
+        await wait_all_tasks_blocked(0.01)
+        theirs.send(b"\x81\x81" + KEY + b"x")
+        mock_clock.jump(107)  # later than the silence is judged, and not so late that it is known for a blocked thread
+        await trio.lowlevel.wait_readable(theirs)
+        assert theirs.recv(99) == b"\x81\x01x"
+        nursery.cancel_scope.cancel()
 
 
 async def answer_every_ping(peer):

@@ -1,7 +1,7 @@
 """The idle clock: how long the peer has been silent while we were listening.
 
 In: that bytes arrived, that the loop is busy, that it is idle again. Out: a cancel scope around the reader that
-expires, at 1.0 to 1.05 of the timeout.
+expires, at 1.0 to 1.05 of the timeout; the reader then has a last look.
 
 1. Any received byte starts the clock anew; nothing we send does, nor does the mailbox.
 2. While a callback runs, or output waits for the peer, the clock stands still.

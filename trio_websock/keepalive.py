@@ -23,6 +23,8 @@ from .writer import Writer
 
 __all__ = ["Keepalive"]
 
+SLACK = 0.05  # of the timeout: who wakes later than that was held up by somebody who blocked the thread
+
 
 @final
 class Keepalive:
@@ -77,7 +79,11 @@ class Keepalive:
         """Ping until the peer leaves one unanswered."""
         next_ping = trio.current_time() + self._interval
         while True:
-            await trio.sleep_until(min(next_ping, self._judged_at))
+            due = min(next_ping, self._judged_at)
+            await trio.sleep_until(due)
+            if self._waiting_since is not None and trio.current_time() > due + SLACK * self._timeout:
+                # Nobody was listening, and what has come meanwhile may take many turns to be read.
+                self._waiting_since = trio.current_time()
             if await self._is_overdue():
                 self._on_silence(Timeout("ping timeout"))
                 return

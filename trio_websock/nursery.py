@@ -40,6 +40,8 @@ __all__ = ["run_connection"]
 
 logger: logging.Logger = logging.getLogger("trio_websock.connection")
 
+LAST_LOOK = 0.02  # of the timeout: for what lies in the kernel, before a peer is judged silent
+
 
 async def run_connection(connection: Connection, handler: BoundHandler, args: object) -> Reason:
     """Live through one connection and close its transport.
@@ -190,7 +192,7 @@ class _ConnectionNursery:
                             await inbox.wait_room()
                             await self._transport.receive_each(inbox.room, self._take)
                     return
-                if self._idle.has_expired():
+                if self._idle.has_expired() and not await self._find_late():
                     self._notice_silence(Timeout())
                     return
         except trio.Cancelled:
@@ -199,6 +201,12 @@ class _ConnectionNursery:
             raise
         finally:
             self._is_leaving = False
+
+    async def _find_late(self) -> bool:
+        """Read what came while somebody blocked the thread, and is in the kernel still; whether there was any."""
+        with trio.move_on_after(self._options.timeout * LAST_LOOK):
+            await self._transport.receive_each(self._inbox.room, self._take)
+        return self._is_leaving or bool(self._held) or not self._idle.has_expired()
 
     async def _admit_held(self) -> None:
         mailbox = self._connection._mailbox
