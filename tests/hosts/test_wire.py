@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 
@@ -51,6 +52,40 @@ async def read_while(theirs, wire):
         chunks.append(read_all(theirs))
         await wire.flush_some()
     return b"".join([*chunks, read_all(theirs)])
+
+
+class Starved(socket.socket):
+    """A socket whose kernel runs out of memory when told to."""
+
+    is_starved = False
+
+    def send(self, data):
+        if self.is_starved:
+            raise OSError(errno.ENOBUFS, "no buffer space available")
+        return super().send(data)
+
+
+@pytest.mark.parametrize("flush", ["flush_nowait", "flush_some"])
+async def test_nothing_follows_what_an_error_has_torn(flush):
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    sock = Starved(fileno=ours.detach())
+    wire = SocketWire(sock)
+    with theirs:
+        data = fill(wire)
+        sock.is_starved = True
+        torn = read_all(theirs)
+        if flush == "flush_nowait":
+            wire.flush_nowait()
+        else:
+            with pytest.raises(ConnectionLost):
+                await wire.flush_some()
+        sock.is_starved = False
+        wire.send_nowait([b"more"])
+        assert len(torn + read_all(theirs)) < len(data)
+        with trio.fail_after(5):
+            assert await wire.receive() == b""
+        wire.abort()
 
 
 async def test_received_bytes_are_those_sent_and_counted(pair):

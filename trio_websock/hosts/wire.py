@@ -273,7 +273,7 @@ class SocketWire(Wire):
             except BlockingIOError:
                 return False
             except OSError:
-                self._forget_unsent()  # the reader will meet the same error and tell it
+                self._end_output()
         return True
 
     async def flush_some(self) -> None:
@@ -288,7 +288,7 @@ class SocketWire(Wire):
         except (OSError, trio.ClosedResourceError) as exc:
             if isinstance(exc, trio.ClosedResourceError) and self._fd >= 0:
                 return  # only who attended to the socket was dismissed, and with him whoever waits for it
-            self._forget_unsent()
+            self._end_output()
             raise ConnectionLost(f"nothing more can be sent: {exc}") from exc
         finally:
             self._is_flushing = False
@@ -312,6 +312,12 @@ class SocketWire(Wire):
             whole += 1
         del self._chunks[:whole]
         self._chunks[0] = memoryview(self._chunks[0])[sent:]
+
+    def _end_output(self) -> None:
+        """Let nothing follow what could not be sent, even if the error should pass: half a frame may be out."""
+        self._forget_unsent()
+        with suppress(OSError):  # already gone; either way the reader will meet the end and tell it
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def _forget_unsent(self) -> None:
         self._chunks.clear()
