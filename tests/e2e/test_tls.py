@@ -5,12 +5,15 @@ The conformance suite runs over TLS as well; here is what only TLS has.
 
 from __future__ import annotations
 
+import re
 import shutil
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +38,7 @@ from trio_websock import (
 )
 from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.hosts.tls import TlsWire
+from trio_websock.hosts.wire import SocketWire
 from trio_websock.testing.memory_listener import open_memory_streams
 from trio_websock.testing.scripted_peer import ScriptedPeer, binary, close, text
 
@@ -295,11 +299,14 @@ needs_openssl = pytest.mark.skipif(OPENSSL is None, reason="needs the openssl co
 
 
 async def open_s_client(nursery: trio.Nursery, port: int, *words: str) -> trio.Process:
-    command = [OPENSSL or "", "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "localhost", *words]
+    return await start_openssl(nursery, "s_client", "-connect", f"127.0.0.1:{port}", "-servername", "localhost", *words)
+
+
+async def start_openssl(nursery: trio.Nursery, *words: str) -> trio.Process:
     process: trio.Process = await nursery.start(
         partial(
             trio.run_process,
-            command,
+            [OPENSSL or "", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -311,9 +318,10 @@ async def open_s_client(nursery: trio.Nursery, port: int, *words: str) -> trio.P
 
 
 async def read_until(process: trio.Process, wanted: bytes) -> bytes:
+    """What ``process`` says, until there is something in it that the pattern ``wanted`` fits."""
     assert process.stdout is not None
     output = b""
-    while wanted not in output and (piece := await process.stdout.receive_some()):
+    while not re.search(wanted, output) and (piece := await process.stdout.receive_some()):
         output += piece
     return output
 
@@ -326,6 +334,31 @@ async def test_a_renegotiation_is_refused_at_once(place: Place, nursery: trio.Nu
     await read_until(process, b"Verify return code")
     await process.stdin.send_all(b"R\n")
     assert b"no renegotiation" in await read_until(process, b"no renegotiation")
+    process.kill()
+
+
+@needs_openssl
+async def test_output_that_meets_a_renegotiation_of_the_server_ends_the_connection(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    authority = trustme.CA()
+    certificate = tmp_path / "server.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(certificate)
+    process = await start_openssl(
+        nursery, "s_server", "-accept", "127.0.0.1:0", "-cert", str(certificate), "-key", str(certificate), "-tls1_2"
+    )
+    assert process.stdin is not None
+    port = int((await read_until(process, rb"ACCEPT \S+\n")).split(b"ACCEPT 127.0.0.1:")[1])
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    sock = socket.create_connection(("127.0.0.1", port))
+    wire = TlsWire(SocketWire(sock), context, server_side=False, server_hostname="localhost")
+    await wire.handshake()
+    await process.stdin.send_all(b"r\n")
+    await wire.receive_each(lambda data: False)  # the wish of the server
+    wire.send_nowait([b"between the two"])
+    with pytest.raises(ConnectionLost), trio.fail_after(5):
+        await wire.receive()
     process.kill()
 
 

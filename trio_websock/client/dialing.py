@@ -151,4 +151,5 @@ def _system_context() -> ssl.SSLContext:
     # Reading the system's certificates takes longer than all the rest.
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
+    context.options |= ssl.OP_NO_RENEGOTIATION  # it would cost us the connection, see TlsWire
     return context

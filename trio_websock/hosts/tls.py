@@ -192,6 +192,9 @@ class TlsWire(Wire):
         try:
             if data:
                 self._tls.write(data)
+        except ssl.SSLWantReadError:
+            self._inner.abort()  # the peer has begun a renegotiation: this cannot be sent now, nor be left out
+            return
         except ssl.SSLError:
             return  # the stream is over; the reader tells it
         self._queue_records()
