@@ -11,9 +11,11 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
+import wsproto
 
 from trio_websock import (
     ConnectionLost,
+    Error,
     Handler,
     MessageTooBig,
     Ok,
@@ -279,3 +281,56 @@ async def test_cancellation_says_goodbye() -> None:
     async with peer:
         await peer.expect(b"\x88\x02\x03\xe9")
         await peer.expect_end()
+
+
+class TakenLate(trio.abc.Stream):
+    """Takes what is sent at once, and says so only ``delay`` seconds later."""
+
+    def __init__(self, inner: trio.abc.Stream) -> None:
+        self._inner = inner
+        self.delay = 0.0
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._inner.send_all(data)
+        if self.delay:
+            taken = trio.Event()
+            trio.lowlevel.spawn_system_task(self._tell, taken)
+            await taken.wait()
+
+    async def _tell(self, taken: trio.Event) -> None:
+        await trio.sleep(self.delay)
+        taken.set()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._inner.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+@pytest.mark.parametrize("_throw", range(20))  # which of two tasks that are due runs first is Trio's throw of the dice
+async def test_a_frame_taken_in_the_moment_it_is_given_up_is_a_write_timeout(
+    _throw: int, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    late = TakenLate(ours)
+    reasons = Reasons(Echo, write_timeout=5)
+    side = wsproto.connection.ConnectionType.SERVER
+    connection = trio_websocket.WebSocketConnection(late, wsproto.WSConnection(side))
+
+    async def serve() -> None:
+        await reasons(await connection._get_request())
+
+    nursery.start_soon(connection._reader_task)
+    nursery.start_soon(serve)
+    await theirs.send_all(scripted_peer.upgrade_request("h", "/"))
+    await theirs.receive_some()
+    late.delay = 5
+    await theirs.send_all(b"\x81\x81\0\0\0\0x")
+    reason = await reasons.next()
+    assert isinstance(reason, Error)
+    assert isinstance(reason.cause, WriteTimeout)
+    nursery.cancel_scope.cancel()

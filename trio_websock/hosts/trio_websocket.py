@@ -289,6 +289,8 @@ class TrioWebSocketTransport(Transport):
                 while not self._queue:
                     await self._queued.park()
                 await self._send(self._queue[0])
+                if self._is_gone:
+                    return  # given up at the moment at which it was sent
                 self._queue.popleft()
                 self._progress.wake()
         except trio_websocket.ConnectionClosed:
