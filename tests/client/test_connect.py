@@ -328,6 +328,20 @@ async def test_shutdown_closes_in_good_order(nursery, start_server):
     assert noted == [Shutdown()]
 
 
+async def test_shutdown_as_the_connection_ends_is_none_too_many(nursery, start_server):
+    class Leaving(Listener):
+        def handle_info(self, info, noted):
+            return Stop(NORMAL, noted)
+
+    running = Running()
+    client = await running.start(nursery, Leaving, [], stream=start_server(accept))
+    connection = client.connection
+    client.mailbox.send_nowait("x")
+    await connection.wait_ended()
+    await client.shutdown()
+    assert running.reason == Normal()
+
+
 async def test_shutdown_takes_no_longer_than_its_grace(nursery, start_server, autojump_clock):
     class Stuck(Listener):
         async def handle_info(self, info, noted):

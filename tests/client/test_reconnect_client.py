@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from pathlib import Path
 
@@ -121,12 +122,13 @@ async def test_what_was_sent_to_a_connection_ends_with_it(nursery, start_servers
     nursery.cancel_scope.cancel()
 
 
-async def test_shutdown_between_two_connections_ends_at_once(nursery, start_servers, autojump_clock):
+@pytest.mark.parametrize("grace", [15, math.inf])
+async def test_shutdown_between_two_connections_ends_at_once(nursery, start_servers, autojump_clock, grace):
     running = Running(nursery)
     client = await running.start(Listener, [], stream=start_servers(close_with(1001), never), reconnect=steady())
     await trio.sleep(1)
     client.mailbox.send_nowait("late")
-    await client.shutdown()
+    await client.shutdown(grace=grace)
     await running.ended.wait()
     assert (trio.current_time(), running.reason, client.unhandled) == (1, Shutdown(), ("late",))
 

@@ -239,6 +239,25 @@ async def test_a_rate_spreads_the_goodbyes(
     assert times == pytest.approx([0, 0.5, 1])
 
 
+async def test_a_rate_for_a_server_that_has_ended_changes_nothing(start: Start, memory_listener: Any) -> None:
+    server = await start(visitors.Echo, listeners=[memory_listener])
+    await server.shutdown()
+    await server.shutdown(rate=5)
+    assert server.snapshot().open_clients == 0
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_rate_may_be_given_in_whatever_turn_the_server_ends(
+    start: Start, nursery: trio.Nursery, turns: int
+) -> None:
+    server = await start(visitors.Echo)
+    nursery.start_soon(server.shutdown)
+    for _ in range(turns):
+        await trio.lowlevel.checkpoint()
+    await server.shutdown(rate=5)
+    assert server.snapshot().open_clients == 0
+
+
 async def test_who_was_not_told_in_time_is_aborted_with_the_rest(
     start: Start, memory_listener: Any, autojump_clock: trio.testing.MockClock
 ) -> None:

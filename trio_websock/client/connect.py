@@ -66,6 +66,7 @@ class Client:
         self._changed = trio.Event()
         self._over = trio.Event()
         self._waiting = trio.CancelScope()
+        self._is_closing = False
         self._deadline = math.inf
         self._grace = trio.CancelScope()
         self._nursery: trio.Nursery | None = None
@@ -131,7 +132,7 @@ class Client:
         """
         if not grace >= 0:
             raise OptionError("grace", grace, "zero or more seconds")
-        is_first = not self._is_closing
+        is_first, self._is_closing = not self._is_closing, True
         self._deadline = min(self._deadline, trio.current_time() + grace)
         self._grace.deadline = self._deadline + CANCEL_TIMEOUT
         if is_first and self._nursery is not None:
@@ -141,20 +142,19 @@ class Client:
         self._waiting.cancel()
         await self._over.wait()
 
-    @property
-    def _is_closing(self) -> bool:
-        return self._deadline < math.inf
-
     async def _run(self, task_status: trio.TaskStatus[Client]) -> Reason:
         cause: _Cause = Shutdown()
         try:
-            async with trio.open_nursery() as self._nursery:
-                cause = await self._stay_connected(task_status)
-                self._nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                try:
+                    cause = await self._stay_connected(task_status)
+                finally:
+                    self._nursery = None  # it takes no more tasks
+                nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise only_exception(group)  # noqa: B904  # out of its group; the context would show the group again
         finally:
-            self._nursery = None
             self._over.set()
             self._tell_change()
             self.unhandled = self._forwarding.close()

@@ -220,8 +220,10 @@ class Server:
                         self._aides.start_soon(self._enforce_grace)
                     if self._annex is not None:
                         await self._annex.shut_down()
-                    self._aides.cancel_scope.cancel()
+                    aides, self._aides = self._aides, None  # it takes no more tasks
+                    aides.cancel_scope.cancel()
             finally:
+                self._aides = None
                 self._drained.set()
 
     async def _accept_clients(self, clients: trio.Nursery) -> None:
