@@ -29,6 +29,10 @@ COUNT = "a positive integer"
 COUNT_OR_NONE = "a positive integer or None"
 BYTES = "a positive number of bytes"
 FLAG = "True or False"
+NO_ASGI = (
+    "an ASGI application, called with (scope, receive, send), or None"
+    " (it cannot be called; a handler or an application function is the first argument of serve)"
+)
 
 NO_SECONDS = [10**400, 0, 0.0, -0.0, -1, -math.inf, math.nan, True, False, "10", b"10", [10], 1j, Fraction(1, 2)]
 NO_COUNTS = [0, -1, 1.0, 1024.5, math.inf, math.nan, True, False, "10", [10]]
@@ -153,7 +157,7 @@ SERVER_REFUSALS: list[tuple[str, str, list[Any]]] = [
         "zero or more seconds (math.inf for no limit)",
         [None, 10**400, -1, -0.001, -math.inf, math.nan, True, False, "10"],
     ),
-    ("http", "an ASGI application, which can be called, or None", ["site:app", 5, ()]),
+    ("http", NO_ASGI, ["site:app", 5, ()]),
 ]
 
 DEFLATE_REFUSALS: list[tuple[str, str, list[Any]]] = [

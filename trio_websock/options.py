@@ -7,20 +7,19 @@ no room behind this one checks again.
 from __future__ import annotations
 
 import inspect
-import math
 import os
 import re
-import ssl
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from .errors import OptionError
 from .headers import FIELD_NAME
+from .option_checks import check_asgi, check_context, check_count, check_flag, check_range, check_seconds
 
 if TYPE_CHECKING:
     import socket
+    import ssl
 
     import trio
 
@@ -77,12 +76,12 @@ class Deflate:
 
     def __post_init__(self) -> None:
         # zlib cannot produce raw deflate with a window of 256 bytes, so 8 is only ever the peer's.
-        _check_range("server_max_window_bits", self.server_max_window_bits, 9, 15)
-        _check_range("client_max_window_bits", self.client_max_window_bits, 8, 15)
-        _check_flag("server_no_context_takeover", self.server_no_context_takeover)
-        _check_flag("client_no_context_takeover", self.client_no_context_takeover)
-        _check_range("level", self.level, -1, 9)
-        _check_range("memory_level", self.memory_level, 1, 9)
+        check_range("server_max_window_bits", self.server_max_window_bits, 9, 15)
+        check_range("client_max_window_bits", self.client_max_window_bits, 8, 15)
+        check_flag("server_no_context_takeover", self.server_no_context_takeover)
+        check_flag("client_no_context_takeover", self.client_no_context_takeover)
+        check_range("level", self.level, -1, 9)
+        check_range("memory_level", self.memory_level, 1, 9)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,16 +130,16 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("timeout", "ping_timeout", "write_timeout", "close_timeout", "terminate_timeout"):
-            _check_seconds(name, getattr(self, name))
+            check_seconds(name, getattr(self, name))
         if self.ping_interval is not None:
-            _check_seconds("ping_interval", self.ping_interval)
+            check_seconds("ping_interval", self.ping_interval)
         for name in ("max_message_size", "max_frame_size"):
             if getattr(self, name) is not None:
-                _check_count(name, getattr(self, name), "a positive number of bytes or None")
+                check_count(name, getattr(self, name), "a positive number of bytes or None")
         for name in ("max_empty_fragments", "mailbox_size", "read_ahead_messages", "read_ahead_size"):
-            _check_count(name, getattr(self, name), "a positive integer")
+            check_count(name, getattr(self, name), "a positive integer")
         for name in ("validate_utf8", "cancel_on_disconnect", "require_subprotocol"):
-            _check_flag(name, getattr(self, name))
+            check_flag(name, getattr(self, name))
         if not isinstance(self.compress, (bool, Deflate)):
             raise OptionError("compress", self.compress, "True, False or Deflate(...)")
         object.__setattr__(self, "subprotocols", _checked_subprotocols(self.subprotocols))
@@ -198,7 +197,7 @@ class ServerOptions:
     def __post_init__(self) -> None:
         _check_host(self.host)
         if self.port is not None:
-            _check_range("port", self.port, 0, 65535)
+            check_range("port", self.port, 0, 65535)
         if isinstance(self.path, os.PathLike):
             object.__setattr__(self, "path", os.fspath(self.path))
         if self.path is not None and (not isinstance(self.path, str) or not self.path):
@@ -206,17 +205,15 @@ class ServerOptions:
         if isinstance(self.listeners, (str, bytes)) or not isinstance(self.listeners, Iterable):
             raise OptionError("listeners", self.listeners, "a list of listeners or listening sockets")
         object.__setattr__(self, "listeners", tuple(self.listeners))
-        if self.ssl_context is not None and not isinstance(self.ssl_context, ssl.SSLContext):
-            raise OptionError("ssl_context", self.ssl_context, "an ssl.SSLContext or None")
+        check_context("ssl_context", self.ssl_context, server_side=True)
         for name in ("backlog", "max_connections", "max_connections_per_client"):
             if getattr(self, name) is not None:
-                _check_count(name, getattr(self, name), "a positive integer or None")
+                check_count(name, getattr(self, name), "a positive integer or None")
         for name in ("max_head_size", "max_body_size"):
-            _check_count(name, getattr(self, name), "a positive number of bytes")
-        _check_seconds("handshake_timeout", self.handshake_timeout)
-        _check_seconds("grace", self.grace, allow_zero=True)
-        if self.http is not None and not callable(self.http):
-            raise OptionError("http", self.http, "an ASGI application, which can be called, or None")
+            check_count(name, getattr(self, name), "a positive number of bytes")
+        check_seconds("handshake_timeout", self.handshake_timeout)
+        check_seconds("grace", self.grace, allow_zero=True)
+        check_asgi("http", self.http)
         if self.port is None and self.path is None and not self.listeners:
             raise TypeError("serve() needs a port, a path or listeners to listen on")
 
@@ -318,34 +315,6 @@ def check_defaults(options: Options, names: Iterable[str], why: str) -> None:
         value = getattr(options, name)
         if value != getattr(defaults, name):
             raise OptionError(name, value, f"its default: {why}")
-
-
-def _is_seconds(value: object) -> bool:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return False
-    # Without arithmetic: NaN fails every comparison, and an integer may be larger than any float a clock can hold.
-    return 0 <= value <= sys.float_info.max or value == math.inf
-
-
-def _check_seconds(name: str, value: float, allow_zero: bool = False) -> None:
-    low = "zero or more" if allow_zero else "a positive number of"
-    if not _is_seconds(value) or (value == 0 and not allow_zero):
-        raise OptionError(name, value, f"{low} seconds (math.inf for no limit)")
-
-
-def _check_count(name: str, value: int, expected: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
-        raise OptionError(name, value, expected)
-
-
-def _check_range(name: str, value: int, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise OptionError(name, value, f"an integer from {low} to {high}")
-
-
-def _check_flag(name: str, value: bool) -> None:
-    if not isinstance(value, bool):
-        raise OptionError(name, value, "True or False")
 
 
 def _check_host(host: str | Sequence[str] | None) -> None:

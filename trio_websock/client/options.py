@@ -17,6 +17,7 @@ import trio
 
 from ..errors import OptionError
 from ..headers import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers
+from ..option_checks import check_context, check_seconds
 from ..options import Deflate, Options, check_names
 from .proxy import ENVIRONMENT, check_proxy
 
@@ -61,9 +62,7 @@ class ClientOptions:
         object.__setattr__(self, "headers", _checked_headers(self.headers))
         _check_authorization(self.authorization)
         for name in ("ssl_context", "proxy_ssl_context"):
-            context = getattr(self, name)
-            if context is not None and not isinstance(context, ssl.SSLContext):
-                raise OptionError(name, context, "an ssl.SSLContext or None")
+            check_context(name, getattr(self, name), server_side=False)
         if not (self.stream is None or isinstance(self.stream, trio.abc.Stream) or callable(self.stream)):
             raise OptionError("stream", self.stream, "a trio.abc.Stream, an async function that opens one, or None")
         if self.stream is not None and self.path is not None:
@@ -71,9 +70,7 @@ class ClientOptions:
         check_proxy(self.proxy)
         if isinstance(self.proxy, str) and self.proxy != ENVIRONMENT and (self.stream is not None or self.path):
             raise TypeError("a client connects through a proxy, or to a path or over a stream, not both")
-        seconds = self.connect_timeout
-        if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or not seconds > 0:
-            raise OptionError("connect_timeout", seconds, "a positive number of seconds (math.inf for no limit)")
+        check_seconds("connect_timeout", self.connect_timeout)
         count = self.max_redirects
         if not isinstance(count, int) or isinstance(count, bool) or count < 0:
             raise OptionError("max_redirects", count, "zero or a positive integer")

@@ -1,0 +1,79 @@
+"""What the value of one option has to be: a number of seconds, a count, a TLS context for the right side.
+
+In: an option's name and its value. Out: nothing, or an :class:`OptionError` that names both. Knows no option by name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import ssl
+import sys
+
+from .errors import OptionError
+
+__all__ = ["check_asgi", "check_context", "check_count", "check_flag", "check_range", "check_seconds"]
+
+
+def check_seconds(name: str, value: object, allow_zero: bool = False) -> None:
+    """Insist on a number of seconds a clock can tell, or ``math.inf``."""
+    low = "zero or more" if allow_zero else "a positive number of"
+    if not _is_seconds(value) or (value == 0 and not allow_zero):
+        raise OptionError(name, value, f"{low} seconds (math.inf for no limit)")
+
+
+def _is_seconds(value: object) -> bool:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    # Without arithmetic: NaN fails every comparison, and an integer may be larger than any float a clock can hold.
+    return 0 <= value <= sys.float_info.max or value == math.inf
+
+
+def check_count(name: str, value: object, expected: str) -> None:
+    """Insist on an integer from 1 up."""
+    if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+        raise OptionError(name, value, expected)
+
+
+def check_range(name: str, value: object, low: int, high: int) -> None:
+    """Insist on an integer between two, both included."""
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise OptionError(name, value, f"an integer from {low} to {high}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Insist on ``True`` or ``False``."""
+    if not isinstance(value, bool):
+        raise OptionError(name, value, "True or False")
+
+
+def check_context(name: str, context: object, *, server_side: bool) -> None:
+    """Insist on a TLS context that can be of this side, or ``None``: with the other's no handshake can succeed."""
+    if context is None:
+        return
+    if not isinstance(context, ssl.SSLContext):
+        raise OptionError(name, context, "an ssl.SSLContext or None")
+    if context.protocol == (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
+        side, purpose = ("server", "CLIENT_AUTH") if server_side else ("client", "SERVER_AUTH")
+        made = f"as ssl.create_default_context(ssl.Purpose.{purpose}) makes it; {context.protocol.name} came"
+        raise OptionError(name, context, f"an ssl.SSLContext for a {side}'s side ({made})")
+
+
+def check_asgi(name: str, application: object) -> None:
+    """Insist on something that can be called as an ASGI application is, as far as that can be told, or ``None``."""
+    if application is None:
+        return
+    why = "it cannot be called"
+    if callable(application):
+        try:
+            signature = inspect.signature(application)
+        except (TypeError, ValueError):  # it does not say what it takes
+            return
+        try:
+            signature.bind({}, None, None)
+            return
+        except TypeError as exc:
+            why = str(exc)
+    where = "a handler or an application function is the first argument of serve"
+    expected = f"an ASGI application, called with (scope, receive, send), or None ({why}; {where})"
+    raise OptionError(name, application, expected)
