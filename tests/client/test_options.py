@@ -85,6 +85,13 @@ def test_the_keywords_are_the_fields():
     assert set(HandlerKeywords.__annotations__) == client | connection
 
 
+def test_a_subprotocol_is_required_of_a_server_only_where_one_is_offered():
+    with pytest.raises(OptionError, match="require_subprotocol.*subprotocols"):
+        split_client_keywords({"require_subprotocol": True, "subprotocols": []}, ClientKeywords)
+    _, options = split_client_keywords({"require_subprotocol": True, "subprotocols": ["a"]}, ClientKeywords)
+    assert options.require_subprotocol
+
+
 def test_every_option_is_explained():
     doc = inspect.getdoc(ClientOptions) or ""
     assert [field.name for field in fields(ClientOptions) if f"\n    {field.name}: " not in doc] == []

@@ -154,6 +154,12 @@ class TestSubprotocol:
             negotiate_subprotocol(request(sec_websocket_protocol=offered), ["b", "c"], required=True)
         assert caught.value.status == 400
 
+    @pytest.mark.parametrize("offered", [["a"], []])
+    def test_one_that_is_required_where_none_is_spoken_is_told_as_such(self, offered: list[str]) -> None:
+        with pytest.raises(UpgradeRefused, match=r"came: one is required, but this server speaks none \(RFC") as caught:
+            negotiate_subprotocol(request(sec_websocket_protocol=offered), (), required=True)
+        assert caught.value.status == 400
+
 
 # Host, Origin, and whether they are the same.
 SAME = [

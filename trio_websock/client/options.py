@@ -125,7 +125,10 @@ def split_client_keywords(keywords: ClientKeywords, known: type[ClientKeywords])
     given: dict[str, Any] = dict(keywords)
     client = {name: value for name, value in given.items() if name in _CLIENT_NAMES}
     connection = {name: value for name, value in given.items() if name not in _CLIENT_NAMES}
-    return ClientOptions(**client), Options(**(_DEFAULTS | connection))
+    options = Options(**(_DEFAULTS | connection))
+    if options.require_subprotocol and not options.subprotocols:  # a server may choose only what was offered
+        raise OptionError("require_subprotocol", True, "False where no subprotocols are offered")
+    return ClientOptions(**client), options
 
 
 def _checked_headers(given: HeaderInput) -> Headers:

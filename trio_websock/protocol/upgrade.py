@@ -35,6 +35,7 @@ _UPGRADE_HEADERS = {"Connection": "upgrade", "Upgrade": "websocket"}
 _HOST = r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9\-._~%!$&'()*+;=]+"
 _HOST_HEADER = re.compile(rf"({_HOST})(?::([0-9]{{0,5}}))?")
 _ORIGIN = re.compile(rf"([A-Za-z][A-Za-z0-9+\-.]*)://({_HOST})(?::([0-9]{{0,5}}))?")
+_NONE_SPOKEN = "one is required, but this server speaks none"
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
@@ -158,7 +159,8 @@ def negotiate_subprotocol(request: Request, supported: Sequence[str], required: 
             return name
     if required:
         came = f"subprotocols {', '.join(offered)}" if offered else "no subprotocol"
-        reason = f"{came} came: expected one of {', '.join(supported)}"
+        expected = f"expected one of {', '.join(supported)}" if supported else _NONE_SPOKEN
+        reason = f"{came} came: {expected}"
         raise UpgradeRefused(400, reason, section="RFC 6455 §4.2.2")
     return None
 
