@@ -40,6 +40,9 @@ class Half:
 def app(request):
     return upgrade(Echo) if is_upgrade(request) else Response(200, "page")
 
+def no_arguments():
+    return Response(200, "page")
+
 setting = 42
 """
 
@@ -204,11 +207,18 @@ COMPLAINTS = {
     "nowhere:app": "there is no module 'nowhere' here or among the installed ones",
     "site_under_test.sub:app": "there is no module 'site_under_test.sub' here or among the installed ones",
     ":app": "':app' names no module: expected module:Handler, module:app or module",
-    "site_under_test:nothing": "site_under_test has no 'nothing'; it has Echo, Stubborn, Half, app",
+    "./site_under_test:app": "'./site_under_test' is not the name of a module (write site_under_test:app)",
+    "./site_under_test.py": "'./site_under_test.py' is not the name of a module (write site_under_test)",
+    ".site_under_test:app": "'.site_under_test' is not the name of a module (write site_under_test:app)",
+    "../site_under_test:app": "'../site_under_test' is not the name of a module",
+    "site_under_test.py:app": "there is no module 'site_under_test.py' here or among the installed ones"
+    " (write site_under_test:app)",
+    "asgi/site.py:app": "'asgi/site.py' is not the name of a module (write asgi.site:app)",
+    "site_under_test:nothing": "site_under_test has no 'nothing'; it has Echo, Stubborn, Half, app, no_arguments",
     "site_under_test:Half": "site_under_test:Half: handler Half has no handle_in",
     "site_under_test:setting": "site_under_test:setting is neither a handler nor a function: 42",
     "site_under_test": "site_under_test: handler site_under_test has no init and no handle_in;"
-    " the module has Echo, Stubborn, Half, app",
+    " the module has Echo, Stubborn, Half, app, no_arguments",
 }
 
 
@@ -217,12 +227,29 @@ def test_a_target_that_cannot_be_served_is_told_in_one_line(command: Command, ta
     assert complaint(command(target)) == text
 
 
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("no_arguments", "too many positional arguments"),
+        ("Echo.init", "missing a required argument: 'args'"),
+    ],
+)
+def test_a_function_that_no_request_can_be_given_to_is_told_in_one_line(
+    command: Command, target: str, why: str
+) -> None:
+    text = complaint(command(f"site_under_test:{target}"))
+    assert text.startswith(f"site_under_test:{target}: <function {target} at 0x")
+    assert f"cannot be called with a request alone ({why})" in text
+
+
 OPTIONS = {
     ("--port", "70000"): "port must be an integer from 0 to 65535, not 70000",
     ("--timeout", "0"): "timeout must be a positive number of seconds (math.inf for no limit), not 0.0",
     ("--ssl-keyfile", "key.pem"): "--ssl-keyfile needs --ssl-certfile",
     ("--ssl-certfile", "nowhere.pem"): "cannot use the certificate in nowhere.pem: No such file or directory",
     ("--http", "asgi_under_test:nothing"): "asgi_under_test has no 'nothing'; it has answer, unable",
+    ("--http", "./asgi_under_test:answer"): "'./asgi_under_test' is not the name of a module"
+    " (write asgi_under_test:answer)",
     ("--http", "asgi_under_test:unable", "--port", "0"): "the ASGI application could not start: no database",
     ("--host", "192.0.2.1"): "cannot listen on 192.0.2.1:8000: Cannot assign requested address",
 }

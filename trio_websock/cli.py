@@ -19,11 +19,12 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, cast, final
 
-from .behaviour.handler import bind_handler, is_handler
+from .application import bind_application
+from .behaviour.handler import is_handler
 from .command import connect_main
 from .command.numbers import number_type
 from .errors import OptionError, StartupFailed
-from .options import ServerKeywords, split_keywords
+from .options import Options, ServerKeywords, split_keywords
 from .protocol import COMPILED
 from .request import authority_of
 from .server import Server
@@ -136,14 +137,13 @@ def _shown(address: tuple[str, int] | str, scheme: str) -> str:
 def load_target(text: str) -> object:
     """The handler or application function that ``module:attribute`` or ``module`` names."""
     target = _load(text)
-    if is_handler(target):
-        try:
-            bind_handler(target)
-        except TypeError as exc:
-            offers = f"; the module has {_offers(target)}" if isinstance(target, ModuleType) else ""
-            raise _Unusable(f"{text}: {exc}{offers}") from exc
-    elif not callable(target):
+    if not is_handler(target) and not callable(target):
         raise _Unusable(f"{text} is neither a handler nor a function: {target!r}")
+    try:
+        bind_application(target, Options(), lambda request, fault: None)
+    except TypeError as exc:
+        offers = f"; the module has {_offers(target)}" if isinstance(target, ModuleType) else ""
+        raise _Unusable(f"{text}: {exc}{offers}") from exc
     return target
 
 
@@ -151,17 +151,28 @@ def _load(text: str) -> object:
     module_name, _, attribute = text.partition(":")
     if not module_name:
         raise _Unusable(f"{text!r} names no module: expected module:Handler, module:app or module")
-    return _find(_import(module_name), attribute)
+    hint = _hint_for(module_name, text)
+    if module_name.startswith(".") or os.sep in module_name:
+        raise _Unusable(f"{module_name!r} is not the name of a module{hint}")
+    return _find(_import(module_name, hint), attribute)
 
 
-def _import(name: str) -> ModuleType:
+def _hint_for(name: str, text: str) -> str:
+    """What to write for a module that is named as a file is."""
+    module = os.path.normpath(name.removesuffix(".py")).removeprefix(".").replace(os.sep, ".")
+    is_hint = module != name and not module.startswith(".")
+    return f" (write {module}{text.removeprefix(name)})" if is_hint else ""
+
+
+def _import(name: str, hint: str) -> ModuleType:
     _search_here()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as exc:
         if exc.name is None or not f"{name}.".startswith(f"{exc.name}."):
             raise  # found, but it imports something that is not: the traceback says where
-        raise _Unusable(f"there is no module {exc.name!r} here or among the installed ones") from exc
+        more = hint if exc.name == name else ""
+        raise _Unusable(f"there is no module {exc.name!r} here or among the installed ones{more}") from exc
 
 
 def _find(module: ModuleType, attribute: str) -> object:

@@ -86,7 +86,7 @@ def test_the_keywords_are_the_fields():
 
 
 def test_a_subprotocol_is_required_of_a_server_only_where_one_is_offered():
-    with pytest.raises(OptionError, match="require_subprotocol.*subprotocols"):
+    with pytest.raises(OptionError, match=r"require_subprotocol.*subprotocols"):
         split_client_keywords({"require_subprotocol": True, "subprotocols": []}, ClientKeywords)
     _, options = split_client_keywords({"require_subprotocol": True, "subprotocols": ["a"]}, ClientKeywords)
     assert options.require_subprotocol
