@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -43,6 +44,38 @@ async def test_plain_request_gets_the_response() -> None:
     assert (await APP.request("/", method="PUT", headers={"Host": "a"}, body=b" b")).body == b"PUT a b"
 
 
+@pytest.mark.parametrize("body", [b"b", bytearray(b"b"), memoryview(b"b")])
+async def test_body_reaches_the_application_as_bytes(body: Any) -> None:
+    app = TestApplication(lambda request: Response(200, repr(request.body)))
+    assert (await app.request(method="POST", body=body)).body == "b'b'"
+
+
+@pytest.mark.parametrize("body", ["text", 5, None, ["b"]])
+async def test_body_that_no_server_would_hand_over_is_refused(body: Any) -> None:
+    with pytest.raises(TypeError, match=f"body must be bytes, not {type(body).__name__}"):
+        await APP.request(method="POST", body=body)
+
+
+@pytest.mark.parametrize("target", ["", "chat", "?room=trio", "./chat", "/a b", "/ä", "/ HTTP/1.1\r\nX: y", "/\udc80"])
+async def test_target_that_no_server_would_take_is_answered_400(target: str) -> None:
+    answer = await APP.request(target)
+    assert (answer.status, str(answer.body)[:27]) == (400, "expected an HTTP/1.1 reques")
+
+
+async def test_target_that_no_server_would_take_opens_nothing() -> None:
+    with pytest.raises(UpgradeRefused, match=r"400 Bad Request: expected an HTTP/1\.1 request"):
+        await open_and_leave(APP, "chat?room=trio")
+
+
+@pytest.mark.parametrize("target", ["*", "http://localhost/", "//", "/%C3%A4?%zz"])
+async def test_target_that_a_server_would_take_is_asked_for(target: str) -> None:
+    assert (await TestApplication(lambda request: Response(200, request.target)).request(target)).body == target
+
+
+async def test_method_that_no_server_would_take_is_answered_501() -> None:
+    assert (await APP.request(method="get")).status == 501
+
+
 async def test_upgrade_opens_a_connection(autojump_clock: MockClock) -> None:
     async with APP.open("/chat?room=trio") as peer:
         await peer.send("hello")
@@ -59,7 +92,11 @@ async def test_request_of_the_connection_is_the_one_that_was_sent(autojump_clock
 
 @pytest.mark.parametrize(
     ("target", "status", "reason"),
-    [("/nowhere", 404, "no such room"), ("/", 400, "answered 200: GET localhost"), ("/moved", 400, "answered 302: ")],
+    [
+        ("/nowhere", 404, "404 Not Found: no such room"),
+        ("/", 400, "answered 200 OK: GET localhost"),
+        ("/moved", 400, "answered 302 Found"),
+    ],
 )
 async def test_response_in_place_of_an_upgrade_is_a_refusal(target: str, status: int, reason: str) -> None:
     with pytest.raises(UpgradeRefused) as refused:
@@ -70,6 +107,17 @@ async def test_response_in_place_of_an_upgrade_is_a_refusal(target: str, status:
 async def open_and_leave(app: TestApplication, target: str, **how: Any) -> None:
     async with app.open(target, **how):
         pass
+
+
+@pytest.mark.parametrize(("status", "words"), [(404, "404 Not Found (RFC"), (599, "599 (RFC")])
+async def test_refusal_without_a_body_is_told_by_its_status(status: int, words: str) -> None:
+    with pytest.raises(UpgradeRefused, match=re.escape(words)):
+        await open_and_leave(TestApplication(lambda request: Response(status)), "/")
+
+
+async def test_body_of_a_refusal_is_told_whole() -> None:
+    with pytest.raises(UpgradeRefused, match=re.escape("403 Forbidden: first\nsecond (RFC")):
+        await open_and_leave(TestApplication(lambda request: Response(403, "first\nsecond\n")), "/")
 
 
 async def test_headers_of_a_refusal_are_told() -> None:

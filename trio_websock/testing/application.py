@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any, Unpack, final
 
 from ..application import Application, Wish, bind_application
@@ -19,6 +20,7 @@ from ..options import ConnectionKeywords, Options
 from ..request import HeaderInput, Headers, Request
 from ..response import Response, refusal
 from ..server.answers import serialize_response
+from ..server.head import BadRequest, parse_head
 from ..server.upgrading import Agreement, agree_on_upgrade
 from .connection import TestConnection, open_prepared
 from .memory_transport import MemoryTransport
@@ -33,6 +35,8 @@ HANDSHAKE = (
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),  # RFC 6455 §1.3
     ("Sec-WebSocket-Version", "13"),
 )
+
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 @final
@@ -74,13 +78,18 @@ class TestApplication:
             body: whole.
 
         Raises:
+            TypeError: the body is not bytes.
             LocalError: the response cannot be sent.
+
+        A method or a target that no server would take is answered as a server does: with 501 or 400.
 
         What the application function raises comes out as it is, but ``UpgradeRefused``, which is a response.
 
         Checkpoint: not for certain. Cancelled: the application function is.
         """
-        answer = await self._answer(_request(method, target, headers, body))
+        if not isinstance(body, (bytes, bytearray, memoryview)):
+            raise TypeError(f"body must be bytes, not {type(body).__name__}")
+        answer = await self._answer(_request(method, target, headers, bytes(body)))
         if isinstance(answer, Agreement):
             raise ValueError("this is the request of a WebSocket: use open()")
         return answer
@@ -109,7 +118,7 @@ class TestApplication:
             raise_handler_errors: see :func:`open_test_connection`.
 
         Raises:
-            UpgradeRefused: the answer is a response instead: its status, its body as ``reason``, its headers.
+            UpgradeRefused: the answer is a response instead: its status, status and body as ``reason``, its headers.
             LocalError: the answer cannot be sent.
 
         What the application function raises comes out as it is.
@@ -132,10 +141,11 @@ class TestApplication:
 
     async def _answer(self, request: Request) -> Response | Agreement:
         try:
+            _check_request_line(request)
             answer = await self._site.ask(request)  # not answer(): a test wants to see what was raised
             if isinstance(answer, Wish):
                 return agree_on_upgrade(request, answer)
-        except UpgradeRefused as exc:
+        except (BadRequest, UpgradeRefused) as exc:
             return refusal(exc.status, exc.reason, exc.headers)
         serialize_response(answer)  # raises if it cannot be
         return answer
@@ -147,8 +157,19 @@ def _request(method: str, target: str, headers: HeaderInput, body: bytes = b"") 
     return Request(method, target, Headers((*host, *given.pairs())), body=body, client=CLIENT)
 
 
+def _check_request_line(request: Request) -> None:
+    """Raise ``BadRequest`` where a server would."""
+    line = f"{request.method} {request.target} HTTP/1.1"
+    head = parse_head(f"{line}\r\nHost: {AUTHORITY}\r\n\r\n".encode("utf-8", "surrogatepass"))
+    if (head.method, head.target) != (request.method, request.target):  # there is a line break in one of them
+        raise BadRequest(400, f"expected an HTTP/1.1 request (RFC 9112): {line!r} is more than one line")
+
+
 def _refused(response: Response) -> UpgradeRefused:
     body = response.body if isinstance(response.body, str) else bytes(response.body).decode("utf-8", "replace")
-    status = max(response.status, 400)
-    what = body.strip() if status == response.status else f"answered {response.status}: {body.strip()}"
-    return UpgradeRefused(status, what, response.headers)
+    words = f"{response.status} {_PHRASES.get(response.status, '')}".rstrip()
+    words = f"{words}: {body.strip()}".removesuffix(": ")
+    is_refusal = response.status >= 400
+    return UpgradeRefused(
+        response.status if is_refusal else 400, words if is_refusal else f"answered {words}", response.headers
+    )
