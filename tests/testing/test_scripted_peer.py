@@ -156,6 +156,14 @@ async def test_an_answer_to_head_has_no_body(ends: Ends) -> None:
     await peer.expect(b"X")
 
 
+async def test_a_target_in_the_place_of_a_header_is_not_sent(ends: Ends) -> None:
+    peer, server = ends
+    with pytest.raises(ValueError, match=r"'/rpc' is not a header line .*target='/rpc'"):
+        await peer.open("Origin: a", "/rpc")
+    await peer.send(b"x")
+    assert await server.receive_some() == b"x"
+
+
 async def test_another_status_is_an_error_that_shows_the_answer(ends: Ends) -> None:
     peer, server = ends
     await server.send_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 3\r\n\r\nwhy")

@@ -259,6 +259,9 @@ class ScriptedPeer:
 
     async def open(self, *extra: str, target: str = "/") -> Answer:
         """Do the opening handshake, with ``extra`` header lines, and insist on a 101."""
+        for line in extra:
+            if ":" not in line:
+                raise ValueError(f"{line!r} is not a header line like 'Name: value'; for a path: target={line!r}")
         await self.send(upgrade_request(self.authority, target, *extra))
         return await self.expect_status(101)
 
