@@ -91,8 +91,15 @@ async def test_posted_items_reach_the_mailbox(autojump_clock: MockClock) -> None
 async def test_nothing_is_posted_to_a_connection_that_has_ended(autojump_clock: MockClock) -> None:
     async with open_test_connection(Echo) as peer:
         await peer.close()
-        with pytest.raises(trio.BrokenResourceError):
+        with pytest.raises(trio.BrokenResourceError, match=r"ended by Remote\(code=1000, text=''\)"):
             await peer.post(b"x")
+
+
+async def test_what_is_sent_to_a_connection_that_has_ended_reaches_nobody(autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo) as peer:
+        await peer.send("stop")
+        await peer.send("x")
+        assert (peer.received(), peer.state) == (["hello None"], 0)
 
 
 async def test_messages_of_the_handshakes_packet_come_first(autojump_clock: MockClock) -> None:
@@ -222,7 +229,15 @@ async def test_nothing_is_received_behind_a_close(autojump_clock: MockClock) -> 
     async with open_test_connection(Echo) as peer:
         await peer.send("stop")
         assert await peer.receive() == "hello None"
-        with pytest.raises(trio.EndOfChannel):
+        with pytest.raises(trio.EndOfChannel, match=r"ended by Normal\(\), with close frame 1000 ''"):
+            await peer.receive()
+
+
+async def test_nothing_is_received_behind_a_close_that_is_not_answered_yet(autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo, answers_close=False) as peer:
+        await peer.receive()
+        await peer.send("stop")
+        with pytest.raises(trio.EndOfChannel, match="is ending, with close frame 1000 ''"):
             await peer.receive()
 
 
@@ -230,7 +245,7 @@ async def test_receiving_ends_when_the_connection_is_lost(autojump_clock: MockCl
     async with open_test_connection(Echo) as peer, trio.open_nursery() as nursery:
         await peer.receive()
         nursery.start_soon(peer.drop)
-        with pytest.raises(trio.EndOfChannel):
+        with pytest.raises(trio.EndOfChannel, match=r"ended by Error\(cause=ConnectionLost.'dropped by the test'"):
             await peer.receive()
 
 

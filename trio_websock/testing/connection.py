@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Generic, TypeGuard, TypeVar, Unpack, final, overload
+from typing import Any, Generic, TypeVar, Unpack, final, overload
 
 import trio
 import trio.testing
 
 from ..behaviour.handler import BoundHandler, Handler, bind_handler
 from ..behaviour.reasons import Error, Reason, Remote
-from ..codes import Opcode
 from ..connection import Connection
-from ..errors import ConnectionLost, FrameError, RemoteError, StateError, WriteTimeout
-from ..messages import Incoming, Message, Outgoing, Ping, Pong, encode_message
+from ..errors import ConnectionLost, FrameError, RemoteError, StateError, WriteTimeout, describe
+from ..messages import Incoming, Message
 from ..nursery import run_connection
 from ..options import ConnectionKeywords, Options
 from ..request import Headers, Request
-from .memory_transport import MemoryTransport
+from .memory_transport import MemoryTransport, arrival_of, incoming_of, is_message
 from .rooms import open_room
 from .witness import WatchedHandler
 
@@ -90,14 +89,14 @@ class TestConnection(Generic[State, Info]):
     # What the peer does
 
     async def send(self, *messages: Message) -> None:
-        """Have messages arrive together, control frames too.
+        """Have messages arrive together, control frames too; once the connection has ended they reach nobody.
 
         Raises:
             MessageError: no peer could send this.
 
         Checkpoint: always. Cancelled: they have arrived all the same.
         """
-        self.transport.put(*[_arrival_of(message) for message in messages])
+        self.transport.put(*[arrival_of(message) for message in messages])
         await self.settle()
 
     async def send_part(self) -> None:
@@ -162,7 +161,7 @@ class TestConnection(Generic[State, Info]):
     def received(self) -> list[Incoming]:
         """What the handler has sent since the last look, in order."""
         entries, self._seen = self.transport.taken[self._seen :], len(self.transport.taken)
-        return [_incoming_of(*entry) for entry in entries if _is_message(entry)]
+        return [incoming_of(*entry) for entry in entries if is_message(entry)]
 
     async def receive(self) -> Incoming:
         """Wait for the next message of the handler.
@@ -176,10 +175,10 @@ class TestConnection(Generic[State, Info]):
         while self._seen == len(self.transport.taken) and self.reason is None:
             await self.transport.wait_changed()
         self.raise_failure()
-        if self._seen == len(self.transport.taken) or not _is_message(entry := self.transport.taken[self._seen]):
-            raise trio.EndOfChannel
+        if self._seen == len(self.transport.taken) or not is_message(entry := self.transport.taken[self._seen]):
+            raise trio.EndOfChannel(f"nothing more can be received: {self._end()}")
         self._seen += 1
-        return _incoming_of(*entry)
+        return incoming_of(*entry)
 
     # What happens on the handler's side
 
@@ -191,8 +190,11 @@ class TestConnection(Generic[State, Info]):
 
         Checkpoint: always. Cancelled: as ``mailbox.send``.
         """
-        for item in items:
-            await self.connection.mailbox.send(item)
+        try:
+            for item in items:
+                await self.connection.mailbox.send(item)
+        except trio.BrokenResourceError as exc:
+            raise trio.BrokenResourceError(f"nothing can be posted: {self._end()}") from exc
         await self.settle()
 
     async def shutdown(self, *, restart: bool = False, grace: float = SHUTDOWN_GRACE) -> None:
@@ -249,6 +251,15 @@ class TestConnection(Generic[State, Info]):
         reason = await self.connection.wait_ended()
         await self.settle()
         return reason
+
+    def _end(self) -> str:
+        words = (
+            "the connection is ending" if self.reason is None else f"the connection ended by {describe(self.reason)}"
+        )
+        if self.close_sent is None:
+            return words
+        code, text = self.close_sent
+        return f"{words}, with close frame {'without a code' if code is None else f'{code} {text!r}'}"
 
     def raise_failure(self) -> None:
         """Raise what the handler has failed by, unless that has been done or is not wanted."""
@@ -358,7 +369,7 @@ async def open_prepared(
 ) -> AsyncIterator[TestConnection[Any, Any]]:
     """:func:`open_test_connection`, with everything made and checked. For this room only."""
     test = TestConnection[Any, Any](connection, transport, WatchedHandler(handler, connection.options), raises=raises)
-    transport.put(*[_arrival_of(message) for message in first])
+    transport.put(*[arrival_of(message) for message in first])
     try:
         async with open_room() as nursery:
             nursery.start_soon(test._run, args)
@@ -370,19 +381,3 @@ async def open_prepared(
             exc.add_note(f"The handler had failed: {test.error!r}")
         raise
     test.raise_failure()
-
-
-def _arrival_of(message: Message) -> Incoming:
-    return _incoming_of(*encode_message(message))
-
-
-def _is_message(entry: Outgoing | tuple[int | None, bytes]) -> TypeGuard[Outgoing]:
-    return isinstance(entry[0], Opcode)  # of a close frame it is the close code
-
-
-def _incoming_of(opcode: Opcode, payload: bytes) -> Incoming:
-    if opcode is Opcode.TEXT:
-        return payload.decode()
-    if opcode is Opcode.BINARY:
-        return payload
-    return Ping(payload) if opcode is Opcode.PING else Pong(payload)

@@ -7,16 +7,17 @@ answer the runtime's close, and to be asked what was done to it. Knows nothing o
 from __future__ import annotations
 
 import math
-from typing import TypeAlias, final
+from typing import TypeAlias, TypeGuard, final
 
 import trio
 
 from ..behaviour.reasons import Error, Remote
+from ..codes import Opcode
 from ..errors import ConnectionLost, RemoteError
-from ..messages import Outgoing
+from ..messages import Incoming, Message, Outgoing, Ping, Pong, encode_message
 from ..transport import Arrival, Transport
 
-__all__ = ["MemoryTransport"]
+__all__ = ["MemoryTransport", "arrival_of", "incoming_of", "is_message"]
 
 _Sent: TypeAlias = "Outgoing | tuple[int | None, bytes]"
 
@@ -165,3 +166,22 @@ class MemoryTransport(Transport):
 
 def _cause_of(end: Remote | Error) -> object:
     return end.cause if isinstance(end, Error) else end
+
+
+def arrival_of(message: Message) -> Incoming:
+    """What arrives of a message that a peer sends."""
+    return incoming_of(*encode_message(message))
+
+
+def is_message(entry: Outgoing | tuple[int | None, bytes]) -> TypeGuard[Outgoing]:
+    """Whether what the peer has taken is a message, and no close frame."""
+    return isinstance(entry[0], Opcode)  # of a close frame it is the close code
+
+
+def incoming_of(opcode: Opcode, payload: bytes) -> Incoming:
+    """A message as its receiver sees it."""
+    if opcode is Opcode.TEXT:
+        return payload.decode()
+    if opcode is Opcode.BINARY:
+        return payload
+    return Ping(payload) if opcode is Opcode.PING else Pong(payload)
