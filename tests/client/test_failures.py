@@ -29,6 +29,26 @@ def test_a_rejection_carries_the_response():
 
 
 @pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"not you\n", "; it says 'not you'"),
+        (b"\r\n too many\r\nreally", "; it says 'too many'"),
+        (b'{"error": "no"}', '; it says \'{"error": "no"}\''),
+        (b"\x1b[2J" + "\u202e".encode(), r"; it says '\x1b[2J\u202e'"),
+        (b"x" * 300, "; it says '" + "x" * 199 + "…"),
+        (b"", ""),
+        (b" \n", ""),
+        (b"<!DOCTYPE html>\n", ""),
+        (b"\x1f\x8b\x08 compressed", ""),
+        ("né".encode("latin-1"), ""),
+    ],
+)
+def test_a_rejection_tells_the_first_line_of_a_text(body, words):
+    error = UpgradeRejected(HandshakeResponse(403, "Forbidden", body=body))
+    assert str(error) == f"the server answered 403 Forbidden: expected 101{words} (RFC 6455 §4.1)"
+
+
+@pytest.mark.parametrize(
     ("error", "words"),
     [
         (ConnectionClosed(1000, "", "peer"), "closed by peer with 1000"),

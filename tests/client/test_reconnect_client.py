@@ -225,3 +225,13 @@ async def test_attempts_are_logged(start_servers, caplog, autojump_clock):
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "INFO", "INFO"]
     assert "connected again, at attempt 1" in caplog.text
     assert "connecting again in 10.0 seconds, attempt 2: Remote(code=1001" in caplog.text
+
+
+async def test_log_says_what_a_server_that_refuses_has_to_say(start_servers, caplog, autojump_clock):
+    async def refuse(server):
+        await server.receive_head()
+        await server.stream.send_all(b"HTTP/1.1 503 Busy\r\nContent-Length: 9\r\n\r\ntoo many\n")
+        await server.stream.aclose()
+
+    await connect(URL, Listener, [], stream=start_servers(refuse, close_with(1000)), reconnect=steady())
+    assert "503 Busy: expected 101; it says 'too many'" in caplog.text

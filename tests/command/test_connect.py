@@ -141,7 +141,7 @@ async def test_a_refusal_is_status_1_with_what_the_server_says(url):
     status, out, errors = await connect(f"{url}/refuse", "-m", "a")
     assert (status, out) == (1, "")
     assert (
-        errors == "trio_websock: the server answered 403 Forbidden: expected 101 (RFC 6455 §4.1); it says 'not you'\n"
+        errors == "trio_websock: the server answered 403 Forbidden: expected 101; it says 'not you' (RFC 6455 §4.1)\n"
     )
 
 

@@ -37,7 +37,7 @@ LINES = [
         {
             "event": "error",
             "error": "UpgradeRejected",
-            "text": "the server answered 403 No: expected 101 (RFC 6455 §4.1)",
+            "text": "the server answered 403 No: expected 101; it says 'not you' (RFC 6455 §4.1)",
             "status": 403,
             "headers": {},
             "body": "not you",

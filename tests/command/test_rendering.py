@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trio_websock import ConnectFailed, ConnectionClosed, Headers, UpgradeRejected
+from trio_websock import ConnectFailed, ConnectionClosed, Headers, ProxyFailed, UpgradeRejected
 from trio_websock.client import HandshakeResponse
 from trio_websock.command.events import Closed, Failed, Noted, Opened, Pinged, Ponged, Received
 from trio_websock.command.rendering import message_line, printable, terminal_lines
@@ -33,7 +33,15 @@ LINES = [
     (Failed(ConnectFailed("nobody listens")), "* nobody listens"),
     (
         Failed(UpgradeRejected(HandshakeResponse(403, "No", body=b"not you\n"))),
-        "* the server answered 403 No: expected 101 (RFC 6455 §4.1); it says 'not you'",
+        "* the server answered 403 No: expected 101; it says 'not you' (RFC 6455 §4.1)",
+    ),
+    (
+        Failed(UpgradeRejected(HandshakeResponse(403, "No", body=b"<p>not you\n"))),
+        "* the server answered 403 No: expected 101 (RFC 6455 §4.1); it says '<p>not you'",
+    ),
+    (
+        Failed(ProxyFailed("http://p", "it answered 407", HandshakeResponse(407, "", body=b"who\n"))),
+        "* no connection through the proxy http://p: it answered 407; it says 'who'",
     ),
     (Noted("a remark"), "* a remark"),
 ]

@@ -21,6 +21,7 @@ __all__ = [
     "HandshakeError",
     "ProxyFailed",
     "UpgradeRejected",
+    "first_line",
     "words_for",
 ]
 
@@ -76,7 +77,9 @@ class UpgradeRejected(HandshakeError):
 
     def __init__(self, response: HandshakeResponse, note: str = "") -> None:
         words = f"the server answered {response.status} {response.reason}".rstrip()
-        super().__init__(f"{words}: {note or 'expected 101'}", "RFC 6455 §4.1", response)
+        line = first_line(response.body)
+        says = f"; it says {describe(line)}" if line else ""
+        super().__init__(f"{words}: {note or 'expected 101'}{says}", "RFC 6455 §4.1", response)
         self.note = note
 
 
@@ -106,6 +109,15 @@ class ConnectionClosed(TransportError):
         if self.closed_by == "us":
             return self.__cause__ is None
         return self.closed_by == "peer" and self.code in (None, 1000, 1001)
+
+
+def first_line(body: bytes) -> str:
+    """The first line of the body of an answer, if it is something to read: neither a page nor compressed."""
+    line = body.strip().partition(b"\n")[0].strip()
+    try:
+        return "" if line.startswith(b"<") else line.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def words_for(exc: Exception) -> str:

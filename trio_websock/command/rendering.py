@@ -5,7 +5,8 @@ In: events. Out: text without an escape sequence that a server has sent: on a te
 
 from __future__ import annotations
 
-from ..client import ConnectFailed, ConnectionClosed, HandshakeError
+from ..client import ConnectFailed, ConnectionClosed, HandshakeError, HandshakeResponse, UpgradeRejected
+from ..client.failures import first_line
 from ..codes import CloseCode
 from ..errors import describe
 from .events import Closed, Event, Failed, Noted, Opened, Pinged, Ponged, Received
@@ -73,8 +74,10 @@ def remark(event: Event) -> str:
 
 
 def _failure(error: ConnectFailed | HandshakeError) -> str:
-    response = getattr(error, "response", None)
-    body = response.body.decode("utf-8", "replace").strip() if response else ""
+    response: HandshakeResponse | None = getattr(error, "response", None)
+    if response is None or (isinstance(error, UpgradeRejected) and first_line(response.body)):
+        return str(error)  # which tells that line
+    body = response.body.decode("utf-8", "replace").strip()
     return f"{error}; it says {describe(body)}" if body else str(error)
 
 
