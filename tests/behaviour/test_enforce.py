@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import inspect
 from array import array
 from collections.abc import Callable
 from typing import Any, NamedTuple, cast
@@ -165,6 +166,55 @@ def test_a_close_with_a_code_that_may_not_travel_is_refused(detail: Any, code: i
     words = f"close code {code} may not be sent: allowed are 1000-1003, 1007-1014 and 3000-4999"
     with pytest.raises(ResultError, match=words):
         check(Stop(NORMAL, 0, detail(code)))
+
+
+@pytest.mark.parametrize("detail", [lambda code: code, lambda code: (code, "bye")], ids=["code", "(code, text)"])
+def test_a_code_too_large_to_be_written_out_is_refused(detail: Any) -> None:
+    with pytest.raises(ResultError, match="close code <int whose repr raises ValueError> may not be sent"):
+        check(Stop(NORMAL, 0, detail(10**5000)))
+
+
+async def a_message() -> str:
+    return "a"
+
+
+@pytest.mark.parametrize(
+    "result_with",
+    [
+        pytest.param(lambda made: made, id="as the result"),
+        pytest.param(lambda made: ("push", made, 0), id="in a tuple as on the BEAM"),
+        pytest.param(lambda made: Push(made, 0), id="as the message of a Push"),
+        pytest.param(lambda made: Reply(..., ["a", made], 0), id="as one message of a Reply"),
+        pytest.param(lambda made: Push(Text([b"a", [made]]), 0), id="in a payload"),
+        pytest.param(lambda made: Stop(NORMAL, 0, None, made), id="as the message of a Stop"),
+        pytest.param(lambda made: Stop(NORMAL, 0, made), id="as the close of a Stop"),
+        pytest.param(lambda made: Stop(NORMAL, 0, (1000, made)), id="as the text of a close"),
+    ],
+)
+def test_a_coroutine_is_told_as_a_forgotten_await_and_closed(result_with: Callable[[Any], object]) -> None:
+    made = a_message()
+    assert str(refusal_of(result_with(made))).endswith(" (is an await missing?)")
+    assert inspect.getcoroutinestate(made) == inspect.CORO_CLOSED  # or there would be a warning of it elsewhere
+
+
+def test_every_forgotten_coroutine_of_a_result_is_closed() -> None:
+    made = [a_message(), a_message()]
+    refusal_of(Push(made, 0))  # type: ignore[arg-type]  # what it is about
+    assert [inspect.getcoroutinestate(each) for each in made] == [inspect.CORO_CLOSED] * 2
+
+
+def test_a_coroutine_that_is_the_state_stays_as_it_is() -> None:
+    state = a_message()
+    refusal_of(Push(5, state))  # type: ignore[arg-type]  # what it is about
+    assert inspect.getcoroutinestate(state) == inspect.CORO_CREATED
+    state.close()
+
+
+def test_a_result_that_contains_itself_is_refused_all_the_same() -> None:
+    messages: list[Any] = [5]
+    messages.append(messages)
+    refusal_of(Push(messages, 0))
+    refusal_of(messages)
 
 
 @pytest.mark.parametrize(

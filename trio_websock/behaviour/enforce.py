@@ -6,13 +6,15 @@ In: whatever a callback returned. Out: messages that can be sent and, for a ``St
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias, final
+from types import CoroutineType
+from typing import Any, NamedTuple, TypeAlias, final
 
 from ..codes import Opcode, is_sendable
 from ..errors import MessageError, ResultError, describe
-from ..messages import Outgoing, encode_message
+from ..messages import Binary, Outgoing, Ping, Pong, Text, encode_message
 from .reasons import Close, Reason, stop_outcome
 from .results import CloseDetail, Messages, Ok, Push, Reply, Stop
 
@@ -20,6 +22,7 @@ __all__ = ["MAX_CLOSE_TEXT", "Ending", "Enforcer", "Outcome", "enforcer_for"]
 
 MAX_CLOSE_TEXT = 123  # bytes; RFC 6455 §5.5: 125 less the code
 
+_SENDABLE = "allowed are 1000-1003, 1007-1014 and 3000-4999"
 _EXPECTED = "Ok, Push, Reply or Stop"
 
 
@@ -76,8 +79,15 @@ class Enforcer:
             if kind is Stop:
                 return self._check_stop(result)  # type: ignore[arg-type]  # narrowed by identity
         except MessageError as exc:
-            raise ResultError(self._handler, callback, result, f"a result that can be sent, but {exc}") from exc
-        raise ResultError(self._handler, callback, result, _EXPECTED)
+            raise self._refusal(callback, result, f"a result that can be sent, but {exc}") from exc
+        raise self._refusal(callback, result, _EXPECTED)
+
+    def _refusal(self, callback: str, result: object, expected: str) -> ResultError:
+        forgotten = _coroutines_in(result)
+        for coroutine in forgotten:
+            coroutine.close()  # the warning that nobody awaited it would show up elsewhere, at any time
+        hint = " (is an await missing?)" if forgotten else ""
+        return ResultError(self._handler, callback, result, expected + hint)
 
     def _check_stop(self, result: Stop[object]) -> Outcome:
         reason, close = stop_outcome(result.reason)
@@ -98,12 +108,37 @@ def enforcer_for(handler: str, validate_utf8: bool) -> Enforcer:
     return Enforcer(handler, validate_utf8)
 
 
+def _coroutines_in(result: object) -> list[CoroutineType[Any, Any, Any]]:
+    """Those that nobody has begun to await, wherever a result that was refused has messages or a close."""
+    found: list[CoroutineType[Any, Any, Any]] = []
+    seen: dict[int, object] = {}
+    rest = [result]
+    while rest:
+        part = rest.pop()
+        if id(part) in seen:
+            continue
+        seen[id(part)] = part
+        if isinstance(part, CoroutineType):
+            found += [part] if inspect.getcoroutinestate(part) == inspect.CORO_CREATED else []
+        elif isinstance(part, (list, tuple)):
+            rest += part
+        elif isinstance(part, (Push, Reply)):
+            rest.append(part.messages)
+        elif isinstance(part, Stop):
+            rest += [part.messages, part.close]
+        elif isinstance(part, (Text, Binary, Ping, Pong)):
+            rest.append(part.payload)
+    return found
+
+
 def _check_close(detail: CloseDetail) -> Close:
     code, text = detail if isinstance(detail, tuple) and len(detail) == 2 else (detail, None)
     if not isinstance(code, int) or isinstance(code, bool):
         raise MessageError(f"close {describe(detail)} is neither a code nor (code, text)")
     if not is_sendable(code):
-        raise MessageError(f"close code {code} may not be sent: allowed are 1000-1003, 1007-1014 and 3000-4999")
+        raise MessageError(
+            f"close code {describe(code)} may not be sent: allowed are 1000-1003, 1007-1014 and 3000-4999"
+        )
     payload = _encode_close_text(text)
     if len(payload) > MAX_CLOSE_TEXT:
         raise MessageError(f"a close text has at most {MAX_CLOSE_TEXT} bytes, not {len(payload)}")
