@@ -31,6 +31,11 @@ def test_the_parts_of_a_result_stand_in_websocks_order(result: Any, names: list[
     assert [field.name for field in fields(result)] == names
 
 
+@pytest.mark.parametrize("kind", [Ok, Push, Reply, Stop])
+def test_a_type_checker_allows_no_subclass_as_the_connection_allows_none(kind: type) -> None:
+    assert kind.__dict__["__final__"]
+
+
 def test_a_stop_needs_only_reason_and_state() -> None:
     assert Stop(NORMAL, 1) == Stop(NORMAL, 1, close=None, messages=())
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar, final
 
 from ..messages import Message
 
@@ -26,6 +26,7 @@ CloseDetail: TypeAlias = int | tuple[int, str | bytes | None]
 """A close code, or a code and the text that goes with it (at most 123 bytes of UTF-8)."""
 
 
+@final
 @dataclass(frozen=True, slots=True, init=False)
 class Ok(Generic[State]):
     """Go on with ``state`` and send nothing.
@@ -39,6 +40,7 @@ class Ok(Generic[State]):
         _set_state_of_ok(self, state)
 
 
+@final
 @dataclass(frozen=True, slots=True, init=False)
 class Push(Generic[State]):
     """Send ``messages`` in order and go on with ``state``.
@@ -54,6 +56,7 @@ class Push(Generic[State]):
         _set_state_of_push(self, state)
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Reply(Generic[State]):
     """The same as :class:`Push`; ``term`` is ignored.
@@ -66,6 +69,7 @@ class Reply(Generic[State]):
     state: State
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Stop(Generic[State]):
     """Send ``messages``, close the connection, and call ``terminate`` with ``state``.
