@@ -326,6 +326,10 @@ def test_a_class_that_cannot_make_an_instance_fails_as_its_init_would() -> None:
         callbacks.init("args")
 
 
+def test_what_is_called_first_is_known_by_its_name() -> None:
+    assert [bind_handler(handler).open().first for handler in (Unmade, Plain, Plain())] == ["__init__", "init", "init"]
+
+
 def test_after_such_a_failure_there_is_no_terminate() -> None:
     callbacks = bind_handler(Unmade).open()
     assert (callbacks.handle_control, callbacks.terminate) == (None, None)

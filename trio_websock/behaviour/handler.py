@@ -112,6 +112,11 @@ class Callbacks:
         self.handle_in: Callable[[str | bytes, Any], Any] = target.handle_in
 
     @property
+    def first(self) -> str:
+        """What is called first, by the name an error has for it: ``init``, but ``__init__`` where that has failed."""
+        return "__init__" if isinstance(self._target, _Stillborn) else "init"
+
+    @property
     def init(self) -> Callable[[Any], Any]:
         """The first."""
         return self._target.init  # type: ignore[no-any-return]  # checked when it was bound
