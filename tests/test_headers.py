@@ -45,6 +45,20 @@ def test_a_header_that_is_not_there() -> None:
         headers["x-none"]
 
 
+@pytest.mark.parametrize("given", ["A: secret", b"A: secret", 5, None])
+def test_what_has_no_pairs_makes_no_headers(given: Any) -> None:
+    with pytest.raises(TypeError, match=f"^expected a mapping or pairs .*, not {type(given).__name__}$"):
+        Headers(given)
+
+
+@pytest.mark.parametrize("given", [["A: secret"], ["Ab"], [b"Ab"], [("A", "secret", "c")], [("A",)], [5]])
+def test_a_header_that_is_no_pair_is_refused_without_its_value(given: Any) -> None:
+    with pytest.raises(
+        TypeError, match=f"a header must be a name and a value, both str, not {type(given[0]).__name__}"
+    ):
+        Headers(given)
+
+
 def test_headers_show_their_pairs() -> None:
     assert repr(Headers([("A", "1")])) == "Headers([('A', '1')])"
 

@@ -84,12 +84,31 @@ class MultiMapping(Mapping[str, str]):
 
 
 def _checked_pairs(pairs: HeaderInput) -> Iterator[tuple[str, str]]:
-    for name, value in pairs.items() if isinstance(pairs, Mapping) else pairs:
-        if not isinstance(name, str) or not isinstance(value, str):
-            # Not what they are: a value may be a secret.
-            given = f"{type(name).__name__} and {type(value).__name__}"
-            raise TypeError(f"a header must be a name and a value, both str, not {given}")
+    if isinstance(pairs, (str, bytes)):
+        raise _no_pairs(pairs)
+    try:
+        given = iter(pairs.items() if isinstance(pairs, Mapping) else pairs)
+    except TypeError:
+        raise _no_pairs(pairs) from None
+    for pair in given:
+        try:
+            name, value = pair
+        except (TypeError, ValueError):
+            raise _no_header(pair) from None
+        if not isinstance(name, str) or not isinstance(value, str) or isinstance(pair, str):
+            raise _no_header(pair)
         yield name, value
+
+
+def _no_pairs(given: object) -> TypeError:
+    return TypeError(f"expected a mapping or pairs of a name and a value, not {type(given).__name__}")
+
+
+def _no_header(pair: object) -> TypeError:
+    # Not what they are: a value may be a secret.
+    parts = pair if isinstance(pair, (list, tuple)) and len(pair) == 2 else (pair,)
+    given = " and ".join(type(part).__name__ for part in parts)
+    return TypeError(f"a header must be a name and a value, both str, not {given}")
 
 
 class Headers(MultiMapping):
