@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import ssl
 import sys
 
 from .errors import OptionError
 
-__all__ = ["check_asgi", "check_context", "check_count", "check_flag", "check_range", "check_seconds"]
+__all__ = ["check_asgi", "check_context", "check_count", "check_flag", "check_path", "check_range", "check_seconds"]
 
 
 def check_seconds(name: str, value: object, allow_zero: bool = False) -> None:
@@ -45,6 +46,14 @@ def check_flag(name: str, value: object) -> None:
     """Insist on ``True`` or ``False``."""
     if not isinstance(value, bool):
         raise OptionError(name, value, "True or False")
+
+
+def check_path(name: str, path: object) -> str:
+    """Insist on the path of a Unix socket; returns it as text."""
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    if not isinstance(text, str) or not text:
+        raise OptionError(name, path, "the path of a Unix socket as a str or a PathLike, or None")
+    return text
 
 
 def check_context(name: str, context: object, *, server_side: bool) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from .errors import OptionError
 from .headers import FIELD_NAME
-from .option_checks import check_asgi, check_context, check_count, check_flag, check_range, check_seconds
+from .option_checks import check_asgi, check_context, check_count, check_flag, check_path, check_range, check_seconds
 
 if TYPE_CHECKING:
     import socket
@@ -198,10 +198,8 @@ class ServerOptions:
         _check_host(self.host)
         if self.port is not None:
             check_range("port", self.port, 0, 65535)
-        if isinstance(self.path, os.PathLike):
-            object.__setattr__(self, "path", os.fspath(self.path))
-        if self.path is not None and (not isinstance(self.path, str) or not self.path):
-            raise OptionError("path", self.path, "the path of a Unix socket as a str or a PathLike, or None")
+        if self.path is not None:
+            object.__setattr__(self, "path", check_path("path", self.path))
         if isinstance(self.listeners, (str, bytes)) or not isinstance(self.listeners, Iterable):
             raise OptionError("listeners", self.listeners, "a list of listeners or listening sockets")
         object.__setattr__(self, "listeners", tuple(self.listeners))

@@ -200,8 +200,28 @@ async def test_a_name_that_no_certificate_can_have_is_no_connection(server):
 
 
 async def test_a_path_without_a_socket_is_no_connection(tmp_path):
-    with pytest.raises(ConnectFailed):
-        await ask("ws://h/", path=tmp_path / "nothing")
+    path = tmp_path / "nothing"
+    with pytest.raises(ConnectFailed, match=f"^no connection with ws://h/ at '{path}': No such file or directory$"):
+        await ask("ws://h/", path=path)
+
+
+async def test_a_path_where_nobody_answers_is_told(tmp_path, autojump_clock):
+    path = str(tmp_path / "silent")
+    with trio.socket.socket(trio.socket.AF_UNIX) as sock:
+        await sock.bind(path)
+        sock.listen()
+        with pytest.raises(ConnectFailed, match=f"^no WebSocket with ws://h/ at '{path}' within 10 seconds$"):
+            await ask("ws://h/", path=path)
+
+
+async def open_a_number():
+    return 5
+
+
+@pytest.mark.parametrize("stream", [lambda: 5, open_a_number])
+async def test_a_function_that_opens_no_stream_is_a_type_error(stream):
+    with pytest.raises(TypeError, match=r"stream returned 5: expected to await a trio\.abc\.Stream"):
+        await ask("ws://h/", stream=stream)
 
 
 # Redirects

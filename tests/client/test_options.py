@@ -21,6 +21,13 @@ from trio_websock.client.options import ClientKeywords, HandlerKeywords, split_c
         ("headers", {"Upgrade": "h2c"}),
         ("headers", [("sec-websocket-key", "x")]),
         ("headers", {"Content-Length": "1"}),
+        ("headers", "X: a"),
+        ("headers", ["X: a"]),
+        ("headers", 5),
+        ("headers", {"X": 1}),
+        ("path", 5),
+        ("path", ""),
+        ("path", b"/tmp/x"),
         ("authorization", ("a:b", "c")),
         ("authorization", ("a",)),
         ("authorization", "with space"),
@@ -49,6 +56,12 @@ def test_a_refused_authorization_is_not_told():
 def test_the_value_of_a_refused_header_is_not_told():
     with pytest.raises(OptionError, match="X-Token") as caught:
         ClientOptions(headers={"X-Token": "top secret\n"})
+    assert "secret" not in str(caught.value)
+
+
+def test_headers_that_are_none_are_refused_without_their_values():
+    with pytest.raises(OptionError, match=r"headers must be a mapping or a list of \(name, value\) pairs") as caught:
+        ClientOptions(headers="X-Token: secret")
     assert "secret" not in str(caught.value)
 
 

@@ -200,6 +200,12 @@ def test_without_retry_after_nothing_is_asked_for():
         ("max_attempts", 1.5),
         ("codes", "1001"),
         ("codes", ["1001"]),
+        ("codes", 1001),
+        ("codes", None),
+        ("codes", [[1001]]),
+        ("codes", [5]),
+        ("codes", [1006]),
+        ("codes", [True]),
         ("keep_state", 1),
         ("decide", 7),
     ],
@@ -207,6 +213,10 @@ def test_without_retry_after_nothing_is_asked_for():
 def test_a_value_that_is_not_allowed_is_refused(name, value):
     with pytest.raises(OptionError, match=name):
         Reconnect(**{name: value})
+
+
+def test_codes_may_come_one_by_one():
+    assert Reconnect(codes=(code for code in (1001, 4000))).codes == {1001, 4000}
 
 
 @pytest.mark.parametrize("delay", [-1, "1", math.nan])

@@ -298,8 +298,8 @@ async def connect(
         the cause of an ``Error``, and logged. ``Shutdown()`` after :meth:`Client.shutdown`.
 
     Raises:
-        TypeError: an incomplete handler, an option that does not exist; or ``decide`` returned something else than it
-            may.
+        TypeError: an incomplete handler, an option that does not exist; or ``decide`` or ``stream`` returned something
+            else than it may.
         OptionError: an option, or a URL, that is not allowed.
         ConnectFailed: there is no connection, or not within ``connect_timeout``; and none is wanted any more.
         UpgradeRejected: the same, as the server answered with something else than 101; it carries the response.

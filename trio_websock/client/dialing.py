@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Awaitable
 from dataclasses import replace
 from functools import cache
 from typing import NamedTuple, final
 
 import trio
 
-from ..errors import ConnectionLost, OptionError
+from ..errors import ConnectionLost, OptionError, describe
 from ..hosts.stream import StreamTransport, open_stream_transport
 from ..hosts.stream_wire import wire_for
 from ..hosts.wire import Wire
@@ -25,7 +26,7 @@ from .address import Address, parse_url, resolve_redirect
 from .answer import HandshakeResponse
 from .failures import ConnectFailed, UpgradeRejected, words_for
 from .handshake import authorize, check_response, new_request, serialize_request
-from .options import ClientOptions
+from .options import ClientOptions, StreamSource
 from .proxy import Proxy, proxy_for
 from .response import receive_response
 from .tunnel import agree_on_keys, open_tunnel
@@ -60,8 +61,8 @@ async def open_transport(url: str, client: ClientOptions, options: Options) -> O
     address = parse_url(url)
     with trio.move_on_after(client.connect_timeout):
         return await _follow(address, client, options)
-    through = _through(_proxy_for(address, client))
-    raise ConnectFailed(f"no WebSocket with {address.shown}{through} within {client.connect_timeout:g} seconds")
+    way = _way(client, _proxy_for(address, client))
+    raise ConnectFailed(f"no WebSocket with {address.shown}{way} within {client.connect_timeout:g} seconds")
 
 
 async def _follow(address: Address, client: ClientOptions, options: Options) -> Opened:
@@ -108,7 +109,8 @@ async def _dial(address: Address, request: Request, client: ClientOptions, optio
     try:
         wire = await _open_wire(address, client, proxy)
     except (OSError, UnicodeError) as exc:
-        raise ConnectFailed(f"no connection with {address.shown}: {words_for(exc)}") from exc
+        way = _way(client, None)  # what a proxy is at fault for is told elsewhere
+        raise ConnectFailed(f"no connection with {address.shown}{way}: {words_for(exc)}") from exc
     try:
         if address.is_secure:
             wire = await agree_on_keys(wire, address.host, client.ssl_context or _system_context())
@@ -117,7 +119,7 @@ async def _dial(address: Address, request: Request, client: ClientOptions, optio
         agreement = check_response(request, response, options)
     except ConnectionLost as exc:
         wire.abort()
-        raise ConnectFailed(f"no connection with {address.shown}{_through(proxy)}: {exc}") from exc
+        raise ConnectFailed(f"no connection with {address.shown}{_way(client, proxy)}: {exc}") from exc
     except BaseException:
         wire.abort()
         raise
@@ -131,19 +133,30 @@ def _proxy_for(address: Address, client: ClientOptions) -> Proxy | None:
     return None if is_given else proxy_for(address, client.proxy)
 
 
-def _through(proxy: Proxy | None) -> str:
+def _way(client: ClientOptions, proxy: Proxy | None) -> str:
+    if client.path is not None:
+        return f" at {describe(client.path)}"
     return "" if proxy is None else f" through the proxy {proxy.url}"
 
 
 async def _open_wire(address: Address, client: ClientOptions, proxy: Proxy | None) -> Wire:
     if client.stream is not None:
-        given = client.stream
-        return wire_for(given if isinstance(given, trio.abc.Stream) else await given())
+        return wire_for(await _open_given(client.stream))
     if client.path is not None:
         return wire_for(await trio.open_unix_socket(os.fspath(client.path)))
     if proxy is not None:
         return await open_tunnel(proxy, address.host, address.port, client.proxy_ssl_context or _system_context())
     return wire_for(await trio.open_tcp_stream(address.host, address.port))
+
+
+async def _open_given(source: StreamSource) -> trio.abc.Stream:
+    if isinstance(source, trio.abc.Stream):
+        return source
+    opening: object = source()
+    opened = await opening if isinstance(opening, Awaitable) else opening
+    if opened is opening or not isinstance(opened, trio.abc.Stream):
+        raise TypeError(f"stream returned {describe(opened)}: expected to await a trio.abc.Stream")
+    return opened
 
 
 @cache

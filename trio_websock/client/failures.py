@@ -125,4 +125,5 @@ def words_for(exc: Exception) -> str:
     cause = exc.__cause__
     causes = cause.exceptions if isinstance(cause, BaseExceptionGroup) else (cause,)
     reasons = dict.fromkeys(os.strerror(each.errno) for each in causes if isinstance(each, OSError) and each.errno)
-    return ", ".join(reasons) or str(exc) or type(exc).__name__
+    own = exc.strerror if isinstance(exc, OSError) else None
+    return ", ".join(reasons) or own or str(exc) or type(exc).__name__

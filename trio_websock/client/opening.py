@@ -34,7 +34,7 @@ async def open_websocket(url: str, **options: Unpack[ClientKeywords]) -> AsyncIt
             Unlike on a server ``timeout`` is ``math.inf``, and ``ping_interval`` 20 seconds.
 
     Raises:
-        TypeError: an option that does not exist.
+        TypeError: an option that does not exist, or ``stream`` opened none.
         OptionError: an option, or a URL, that is not allowed.
         ConnectFailed: there is no connection, or not within ``connect_timeout``.
         UpgradeRejected: the server answered with something else than 101; it carries the response.

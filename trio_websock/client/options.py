@@ -17,7 +17,7 @@ import trio
 
 from ..errors import OptionError
 from ..headers import FIELD_NAME, FIELD_VALUE, HeaderInput, Headers
-from ..option_checks import check_context, check_seconds
+from ..option_checks import check_context, check_path, check_seconds
 from ..options import Deflate, Options, check_names
 from .proxy import ENVIRONMENT, check_proxy
 
@@ -65,6 +65,8 @@ class ClientOptions:
             check_context(name, getattr(self, name), server_side=False)
         if not (self.stream is None or isinstance(self.stream, trio.abc.Stream) or callable(self.stream)):
             raise OptionError("stream", self.stream, "a trio.abc.Stream, an async function that opens one, or None")
+        if self.path is not None:
+            object.__setattr__(self, "path", check_path("path", self.path))
         if self.stream is not None and self.path is not None:
             raise TypeError("a client connects to a path or over a stream, not both")
         check_proxy(self.proxy)
@@ -132,7 +134,11 @@ def split_client_keywords(keywords: ClientKeywords, known: type[ClientKeywords])
 
 
 def _checked_headers(given: HeaderInput) -> Headers:
-    headers = Headers(given)
+    try:
+        headers = Headers(given)
+    except TypeError as exc:
+        expected = f"a mapping or a list of (name, value) pairs, all of them str ({exc})"
+        raise OptionError("headers", type(given), expected) from None  # not the value: it may be a secret
     for name, value in headers.pairs():
         if not FIELD_NAME.fullmatch(name) or not FIELD_VALUE.fullmatch(value):
             # Not the value: it may be a secret, a token that was read with the newline behind it say.

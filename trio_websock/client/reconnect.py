@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeAlias, final
 
 from ..behaviour.reasons import DISCONNECTED, RESTART, Error, Normal, Reason, Remote, Timeout, stop_outcome
-from ..codes import CloseCode
+from ..codes import CloseCode, is_sendable
 from ..errors import ConnectionLost, OptionError, WriteTimeout
 from .answer import HandshakeResponse
 from .failures import ConnectFailed, HandshakeError, ProxyFailed, UpgradeRejected
@@ -136,9 +136,7 @@ class Reconnect:
         count = self.max_attempts
         if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
             raise OptionError("max_attempts", count, "a positive integer or None")
-        if isinstance(self.codes, (str, bytes)) or not all(isinstance(code, int) for code in self.codes):
-            raise OptionError("codes", self.codes, "a collection of close codes")
-        object.__setattr__(self, "codes", frozenset(self.codes))
+        object.__setattr__(self, "codes", _checked_codes(self.codes))
         if not isinstance(self.keep_state, bool):
             raise OptionError("keep_state", self.keep_state, "True or False")
         if self.decide is not None and not callable(self.decide):
@@ -214,6 +212,18 @@ def read_retry_after(response: HandshakeResponse, now: datetime) -> float:
     if moment.tzinfo is None:  # "-0000": UTC from a place that does not say where it is
         moment = moment.replace(tzinfo=UTC)
     return min(max((moment - now).total_seconds(), 0.0), MAX_RETRY_AFTER)
+
+
+def _checked_codes(codes: Collection[int]) -> frozenset[int]:
+    expected = "a collection of close codes that a server may send: 1000-1003, 1007-1014 and 3000-4999"
+    try:
+        checked = frozenset(codes)
+    except TypeError:
+        raise OptionError("codes", codes, expected) from None
+    for code in checked:
+        if not isinstance(code, int) or not is_sendable(code):
+            raise OptionError("codes", codes, expected)
+    return checked
 
 
 def _check_number(name: str, value: object, least: float, most: float = float("inf")) -> None:
