@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,6 +69,23 @@ def test_a_request_has_defaults_for_all_but_method_and_target() -> None:
     request = Request("GET", "/")
     assert (dict(request.headers), request.http_version, request.body) == ({}, "1.1", b"")
     assert (request.scheme, request.client) == ("http", None)
+
+
+@pytest.mark.parametrize("given", [{"Cookie": "s=1"}, [("Cookie", "s=1")]])
+def test_headers_given_as_an_application_gives_them_are_headers(given: Any) -> None:
+    request = Request("GET", "/", given)
+    assert (type(request.headers), request.headers.get("cookie")) == (Headers, "s=1")
+
+
+def test_headers_that_are_headers_are_kept_as_they_are() -> None:
+    headers = Headers({"Cookie": "s=1"})
+    assert Request("GET", "/", headers).headers is headers
+
+
+def test_a_request_with_something_replaced_keeps_the_rest() -> None:
+    request = Request("GET", "/", {"Cookie": "s=1"}, client=("::1", 1))
+    again = replace(request, method="PUT")
+    assert (again.method, again.headers, again.client) == ("PUT", request.headers, ("::1", 1))
 
 
 def test_requests_share_no_headers() -> None:

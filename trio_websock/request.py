@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -26,14 +26,14 @@ class Query(MultiMapping):
     __slots__ = ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Request:
     """An HTTP request, before anything is decided about it.
 
     Args:
         method: as sent, e.g. ``"GET"``.
         target: as sent: path and query, still percent-encoded.
-        headers: every header field.
+        headers: every header field; a mapping or a list of pairs becomes :class:`Headers`.
         http_version: ``"1.0"``, ``"1.1"`` or ``"2"``.
         body: the whole body of a plain request.
         scheme: ``"http"`` or ``"https"``; TLS that ends at a proxy is not seen here.
@@ -44,12 +44,34 @@ class Request:
 
     method: str
     target: str
-    headers: Headers = field(default_factory=Headers)
-    http_version: str = "1.1"
-    body: bytes = b""
-    scheme: str = "http"
-    client: tuple[str, int] | None = None
-    client_certificate: Mapping[str, Any] | None = None
+    headers: Headers
+    http_version: str
+    body: bytes
+    scheme: str
+    client: tuple[str, int] | None
+    client_certificate: Mapping[str, Any] | None
+
+    def __init__(
+        self,
+        method: str,
+        target: str,
+        headers: HeaderInput = (),
+        http_version: str = "1.1",
+        body: bytes = b"",
+        scheme: str = "http",
+        client: tuple[str, int] | None = None,
+        client_certificate: Mapping[str, Any] | None = None,
+    ) -> None:
+        # By hand, because what is given as headers is not always what they are; a __post_init__ would cost a call.
+        put = object.__setattr__
+        put(self, "method", method)
+        put(self, "target", target)
+        put(self, "headers", headers if isinstance(headers, Headers) else Headers(headers))
+        put(self, "http_version", http_version)
+        put(self, "body", body)
+        put(self, "scheme", scheme)
+        put(self, "client", client)
+        put(self, "client_certificate", client_certificate)
 
     @cached_property
     def path(self) -> str:
