@@ -199,7 +199,7 @@ class UpgradeRefused(RemoteError):
         if not isinstance(reason, str) or not is_encodable(reason):
             words = "the reason of a refusal must be a str that is encodable as UTF-8"
             raise ValueError(f"{words}, not {describe(reason)}")
-        super().__init__(reason, section)
+        super().__init__(f"{status}: {reason}" if reason else f"{status}", section)
         self.status = status
         self.reason = reason
         self.headers: Headers = Headers(headers)

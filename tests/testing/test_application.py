@@ -63,7 +63,7 @@ async def test_target_that_no_server_would_take_is_answered_400(target: str) -> 
 
 
 async def test_target_that_no_server_would_take_opens_nothing() -> None:
-    with pytest.raises(UpgradeRefused, match=r"400 Bad Request: expected an HTTP/1\.1 request"):
+    with pytest.raises(UpgradeRefused, match=r"400: expected an HTTP/1\.1 request"):
         await open_and_leave(APP, "chat?room=trio")
 
 
@@ -93,9 +93,9 @@ async def test_request_of_the_connection_is_the_one_that_was_sent(autojump_clock
 @pytest.mark.parametrize(
     ("target", "status", "reason"),
     [
-        ("/nowhere", 404, "404 Not Found: no such room"),
-        ("/", 400, "answered 200 OK: GET localhost"),
-        ("/moved", 400, "answered 302 Found"),
+        ("/nowhere", 404, "no such room"),
+        ("/", 400, "answered 200: GET localhost"),
+        ("/moved", 400, "answered 302: "),
     ],
 )
 async def test_response_in_place_of_an_upgrade_is_a_refusal(target: str, status: int, reason: str) -> None:
@@ -109,14 +109,14 @@ async def open_and_leave(app: TestApplication, target: str, **how: Any) -> None:
         pass
 
 
-@pytest.mark.parametrize(("status", "words"), [(404, "404 Not Found (RFC"), (599, "599 (RFC")])
+@pytest.mark.parametrize(("status", "words"), [(404, "404 (RFC"), (599, "599 (RFC")])
 async def test_refusal_without_a_body_is_told_by_its_status(status: int, words: str) -> None:
     with pytest.raises(UpgradeRefused, match=re.escape(words)):
         await open_and_leave(TestApplication(lambda request: Response(status)), "/")
 
 
 async def test_body_of_a_refusal_is_told_whole() -> None:
-    with pytest.raises(UpgradeRefused, match=re.escape("403 Forbidden: first\nsecond (RFC")):
+    with pytest.raises(UpgradeRefused, match=re.escape("403: first\nsecond (RFC")):
         await open_and_leave(TestApplication(lambda request: Response(403, "first\nsecond\n")), "/")
 
 

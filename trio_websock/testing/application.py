@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 from typing import Any, Unpack, final
 
 from ..application import Application, Wish, bind_application
@@ -35,8 +34,6 @@ HANDSHAKE = (
     ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),  # RFC 6455 §1.3
     ("Sec-WebSocket-Version", "13"),
 )
-
-_PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 @final
@@ -118,7 +115,7 @@ class TestApplication:
             raise_handler_errors: see :func:`open_test_connection`.
 
         Raises:
-            UpgradeRefused: the answer is a response instead: its status, status and body as ``reason``, its headers.
+            UpgradeRefused: the answer is a response instead: its status, its body as ``reason``, its headers.
             LocalError: the answer cannot be sent.
 
         What the application function raises comes out as it is.
@@ -167,9 +164,6 @@ def _check_request_line(request: Request) -> None:
 
 def _refused(response: Response) -> UpgradeRefused:
     body = response.body if isinstance(response.body, str) else bytes(response.body).decode("utf-8", "replace")
-    words = f"{response.status} {_PHRASES.get(response.status, '')}".rstrip()
-    words = f"{words}: {body.strip()}".removesuffix(": ")
-    is_refusal = response.status >= 400
-    return UpgradeRefused(
-        response.status if is_refusal else 400, words if is_refusal else f"answered {words}", response.headers
-    )
+    status = max(response.status, 400)
+    what = body.strip() if status == response.status else f"answered {response.status}: {body.strip()}"
+    return UpgradeRefused(status, what, response.headers)
