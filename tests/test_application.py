@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import trio
 
-from trio_websock import Handler, Ok, Options, Request, Response, Upgrade, UpgradeRefused, check_upgrade, upgrade
+from trio_websock import (
+    Handler,
+    Ok,
+    Options,
+    Request,
+    Response,
+    Upgrade,
+    UpgradeRefused,
+    check_upgrade,
+    upgrade,
+)
 from trio_websock.application import FunctionSite, HandlerSite, Site, Wish, bind_application
 from trio_websock.headers import Headers
 

@@ -90,7 +90,7 @@ class Dispatcher:
         self._idle = idle
         self._inbox = connection._inbox
         self._enforcer = enforcer_for(connection.handler, connection.options.validate_utf8)
-        self._callback = "init"
+        self._callback = callbacks.first
         self._cancels_on_disconnect = connection.options.cancel_on_disconnect
         self._running: trio.CancelScope | None = None
         self._was_disconnected = False

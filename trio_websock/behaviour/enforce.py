@@ -136,9 +136,7 @@ def _check_close(detail: CloseDetail) -> Close:
     if not isinstance(code, int) or isinstance(code, bool):
         raise MessageError(f"close {describe(detail)} is neither a code nor (code, text)")
     if not is_sendable(code):
-        raise MessageError(
-            f"close code {describe(code)} may not be sent: allowed are 1000-1003, 1007-1014 and 3000-4999"
-        )
+        raise MessageError(f"close code {describe(code)} may not be sent: {_SENDABLE}")
     payload = _encode_close_text(text)
     if len(payload) > MAX_CLOSE_TEXT:
         raise MessageError(f"a close text has at most {MAX_CLOSE_TEXT} bytes, not {len(payload)}")
