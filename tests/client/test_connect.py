@@ -381,10 +381,11 @@ async def test_a_shield_holds_a_shutdown_but_the_server_no_longer_than_the_short
     done.set()
 
 
-async def test_a_negative_grace_is_refused(nursery, start_server):
+@pytest.mark.parametrize("grace", [-1, "5", None, True, math.nan])
+async def test_a_grace_that_is_no_number_of_seconds_is_refused(nursery, start_server, grace):
     client = await Running().start(nursery, Listener, [], stream=start_server(never))
     with pytest.raises(OptionError, match="grace"):
-        await client.shutdown(grace=-1)
+        await client.shutdown(grace=grace)
     nursery.cancel_scope.cancel()
 
 

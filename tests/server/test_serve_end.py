@@ -280,8 +280,10 @@ async def test_a_client_that_is_being_turned_away_does_not_outlast_the_grace(
     assert await visitors.read_all(turned_away) == b""
 
 
-@pytest.mark.parametrize("options", [{"grace": -1}, {"grace": math.nan}, {"rate": 0}, {"rate": -1}])
-async def test_impossible_shutdowns_are_refused(start: Start, options: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "options", [{"grace": -1}, {"grace": math.nan}, {"grace": "5"}, {"grace": True}, {"rate": 0}, {"rate": -1}]
+)
+async def test_impossible_shutdowns_are_refused(start: Start, options: dict[str, Any]) -> None:
     server = await start(visitors.Echo)
     with pytest.raises(OptionError):
         await server.shutdown(**options)  # type: ignore[arg-type]  # restart is not among them

@@ -27,6 +27,7 @@ from ..connection import Connection
 from ..errors import OptionError, StateError, describe, only_exception
 from ..lifetime import CANCEL_TIMEOUT, OVERDUE_TIMEOUT
 from ..nursery import run_connection
+from ..option_checks import check_seconds
 from .address import parse_url
 from .answer import HandshakeResponse
 from .dialing import Opened, open_transport
@@ -124,14 +125,13 @@ class Client:
                 handler's own holds us longer, and is told of in a warning.
 
         Raises:
-            OptionError: a negative grace.
+            OptionError: a grace that is no number of seconds.
 
         Checkpoint: unless all is over already.
         Cancelled: the shutdown goes on; only the waiting ends. A callback that waits here waits for itself: it is
             cancelled when the grace is over.
         """
-        if not grace >= 0:
-            raise OptionError("grace", grace, "zero or more seconds")
+        check_seconds("grace", grace, allow_zero=True)
         is_first, self._is_closing = not self._is_closing, True
         self._deadline = min(self._deadline, trio.current_time() + grace)
         self._grace.deadline = self._deadline + CANCEL_TIMEOUT

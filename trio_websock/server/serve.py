@@ -30,6 +30,7 @@ from ..connection import Connection
 from ..errors import OptionError
 from ..hosts.wire import Wire
 from ..lifetime import CANCEL_TIMEOUT, OVERDUE_TIMEOUT
+from ..option_checks import check_seconds
 from ..options import Options, ServerKeywords, ServerOptions, split_keywords
 from .annex import Annex
 from .asgi import AsgiSite
@@ -130,7 +131,7 @@ class Server:
                 the pace.
 
         Raises:
-            OptionError: a negative grace, or a rate that is not positive.
+            OptionError: a grace that is no number of seconds, or a rate that is not positive.
 
         Checkpoint: unless all is over already.
         Cancelled: the shutdown goes on; only the waiting ends. A callback that waits here waits for itself: it is
@@ -138,8 +139,7 @@ class Server:
         Source: RFC 6455 §7.4.1; our own ruling, as the hosts of WebSock send 1000.
         """
         seconds = self._options.grace if grace is None else grace
-        if not seconds >= 0:
-            raise OptionError("grace", grace, "zero or more seconds")
+        check_seconds("grace", seconds, allow_zero=True)
         if rate is not None and not rate > 0:
             raise OptionError("rate", rate, "a positive number of connections per second, or None")
         self._begin_shutdown(restart, seconds, rate)
