@@ -185,7 +185,6 @@ async def test_the_tutorial_s_recipe_keeps_out_who_has_not(cookie: str) -> None:
     assert (refused.value.status, refused.value.reason) == (401, "log in first")
 
 
-@pytest.mark.slow
 def test_the_typed_example_of_the_tutorial_is_typed(tmp_path: Path) -> None:
     mypy = pytest.importorskip("mypy.api")
     (tmp_path / "counter.py").write_text(example(DOCS / "tutorial.md", "Handler[int, None]"))
