@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["CloseCode", "Opcode", "is_sendable"]
+__all__ = ["SENDABLE", "CloseCode", "Opcode", "is_sendable"]
 
 
 class Opcode(IntEnum):
@@ -45,6 +45,7 @@ class CloseCode(IntEnum):
 
 
 _REGISTERED = frozenset(CloseCode)
+SENDABLE = "1000-1003, 1007-1014 and 3000-4999"  # what is_sendable lets pass, for the texts of errors
 
 
 def is_sendable(code: int) -> bool:

@@ -128,8 +128,6 @@ class Dispatcher:
                     await self._rest()
                 else:
                     await self._run_callbacks(inbox.take())
-        except Exception as exc:
-            self.fail(only_exception(exc), f"{self._connection.handler}.{self._callback}")
         except BaseException as exc:
             fault, rest = split_fault(exc)
             try:

@@ -13,13 +13,14 @@ from typing import final
 
 import trio
 
-__all__ = ["CANCEL_TIMEOUT", "OVERDUE_TIMEOUT", "Lifetime"]
+__all__ = ["CANCEL_TIMEOUT", "OVERDUE_CAUSES", "OVERDUE_TIMEOUT", "Lifetime"]
 
 # Seconds behind the end of a grace for what was cancelled to come to its own end; then its socket is aborted.
 CANCEL_TIMEOUT = 0.05
 
-# Seconds behind that after which what still runs is named in the log: only a shield makes it.
+# Seconds behind that after which what still runs is named in the log, and what may have made it last so long.
 OVERDUE_TIMEOUT = 1.0
+OVERDUE_CAUSES = "shields itself from cancellation, or waits for a thread"
 
 
 @final

@@ -199,6 +199,8 @@ def test_without_retry_after_nothing_is_asked_for():
         ("max_attempts", 0),
         ("max_attempts", 1.5),
         ("codes", "1001"),
+        ("codes", ""),
+        ("codes", b""),
         ("codes", ["1001"]),
         ("codes", 1001),
         ("codes", None),

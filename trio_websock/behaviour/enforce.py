@@ -12,7 +12,7 @@ from functools import lru_cache
 from types import CoroutineType
 from typing import Any, NamedTuple, TypeAlias, final
 
-from ..codes import Opcode, is_sendable
+from ..codes import SENDABLE, Opcode, is_sendable
 from ..errors import MessageError, ResultError, describe
 from ..messages import Binary, Outgoing, Ping, Pong, Text, encode_message
 from .reasons import Close, Reason, stop_outcome
@@ -22,7 +22,6 @@ __all__ = ["MAX_CLOSE_TEXT", "Ending", "Enforcer", "Outcome", "enforcer_for"]
 
 MAX_CLOSE_TEXT = 123  # bytes; RFC 6455 §5.5: 125 less the code
 
-_SENDABLE = "allowed are 1000-1003, 1007-1014 and 3000-4999"
 _EXPECTED = "Ok, Push, Reply or Stop"
 
 
@@ -119,7 +118,8 @@ def _coroutines_in(result: object) -> list[CoroutineType[Any, Any, Any]]:
             continue
         seen[id(part)] = part
         if isinstance(part, CoroutineType):
-            found += [part] if inspect.getcoroutinestate(part) == inspect.CORO_CREATED else []
+            if inspect.getcoroutinestate(part) == inspect.CORO_CREATED:
+                found.append(part)
         elif isinstance(part, (list, tuple)):
             rest += part
         elif isinstance(part, (Push, Reply)):
@@ -136,7 +136,7 @@ def _check_close(detail: CloseDetail) -> Close:
     if not isinstance(code, int) or isinstance(code, bool):
         raise MessageError(f"close {describe(detail)} is neither a code nor (code, text)")
     if not is_sendable(code):
-        raise MessageError(f"close code {describe(code)} may not be sent: {_SENDABLE}")
+        raise MessageError(f"close code {describe(code)} may not be sent: allowed are {SENDABLE}")
     payload = _encode_close_text(text)
     if len(payload) > MAX_CLOSE_TEXT:
         raise MessageError(f"a close text has at most {MAX_CLOSE_TEXT} bytes, not {len(payload)}")

@@ -25,7 +25,7 @@ from ..behaviour.handler import BoundHandler, bind_handler
 from ..behaviour.reasons import Reason, Shutdown
 from ..connection import Connection
 from ..errors import OptionError, StateError, describe, only_exception
-from ..lifetime import CANCEL_TIMEOUT, OVERDUE_TIMEOUT
+from ..lifetime import CANCEL_TIMEOUT, OVERDUE_CAUSES, OVERDUE_TIMEOUT
 from ..nursery import run_connection
 from ..option_checks import check_seconds
 from .address import parse_url
@@ -170,8 +170,7 @@ class Client:
         await trio.sleep(OVERDUE_TIMEOUT)
         if self._connection is not None:
             who = self._connection.handler
-            words = "shields itself from cancellation, or waits for a thread"
-            logger.warning("the grace is over, and the server was dropped: %s %s", who, words)
+            logger.warning("the grace is over, and the server was dropped: %s %s", who, OVERDUE_CAUSES)
 
     async def _stay_connected(self, task_status: trio.TaskStatus[Client]) -> _Cause:
         """Connect, again and again; the cause of the outage that is the last."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple, final
 
 from ..behaviour.reasons import Close, Error, Reason, Remote, Timeout, close_for
-from ..codes import CloseCode, Opcode, is_sendable
+from ..codes import SENDABLE, CloseCode, Opcode, is_sendable
 from ..errors import ConnectionLost, MessageError, RemoteError, describe
 from ..messages import encode_message
 from .failures import ClosedBy, ConnectionClosed
@@ -64,7 +64,7 @@ def checked_close(code: int, text: str) -> Close:
     Source: RFC 6455 §5.5.1 and §7.4.
     """
     if not isinstance(code, int) or isinstance(code, bool) or not is_sendable(code):
-        raise MessageError(f"close code {describe(code)}: allowed are 1000-1003, 1007-1014 and 3000-4999")
+        raise MessageError(f"close code {describe(code)}: allowed are {SENDABLE}")
     opcode, payload = encode_message(text) if isinstance(text, str) else (Opcode.CLOSE, b"")
     if opcode is not Opcode.TEXT:
         raise MessageError(f"close text {describe(text)} is not a str")

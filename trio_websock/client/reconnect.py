@@ -16,8 +16,9 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeAlias, final
 
 from ..behaviour.reasons import DISCONNECTED, RESTART, Error, Normal, Reason, Remote, Timeout, stop_outcome
-from ..codes import CloseCode, is_sendable
+from ..codes import SENDABLE, CloseCode, is_sendable
 from ..errors import ConnectionLost, OptionError, WriteTimeout
+from ..option_checks import check_count, check_flag
 from .answer import HandshakeResponse
 from .failures import ConnectFailed, HandshakeError, ProxyFailed, UpgradeRejected
 
@@ -133,12 +134,10 @@ class Reconnect:
             _check_number(name, getattr(self, name), 0)
         _check_number("factor", self.factor, 1, MAX_FACTOR)
         _check_number("jitter", self.jitter, 0, 1)
-        count = self.max_attempts
-        if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
-            raise OptionError("max_attempts", count, "a positive integer or None")
+        if self.max_attempts is not None:
+            check_count("max_attempts", self.max_attempts, "a positive integer or None")
         object.__setattr__(self, "codes", _checked_codes(self.codes))
-        if not isinstance(self.keep_state, bool):
-            raise OptionError("keep_state", self.keep_state, "True or False")
+        check_flag("keep_state", self.keep_state)
         if self.decide is not None and not callable(self.decide):
             raise OptionError("decide", self.decide, "a function of an Outage, or None")
 
@@ -215,14 +214,14 @@ def read_retry_after(response: HandshakeResponse, now: datetime) -> float:
 
 
 def _checked_codes(codes: Collection[int]) -> frozenset[int]:
-    expected = "a collection of close codes that a server may send: 1000-1003, 1007-1014 and 3000-4999"
+    expected = f"a collection of close codes that a server may send: {SENDABLE}"
     try:
         checked = frozenset(codes)
     except TypeError:
         raise OptionError("codes", codes, expected) from None
-    for code in checked:
-        if not isinstance(code, int) or not is_sendable(code):
-            raise OptionError("codes", codes, expected)
+    are_codes = all(isinstance(code, int) and is_sendable(code) for code in checked)
+    if isinstance(codes, (str, bytes)) or not are_codes:  # an empty str is no collection of codes either
+        raise OptionError("codes", codes, expected)
     return checked
 
 

@@ -1,20 +1,5 @@
-from collections.abc import Callable, Sequence
-
-from ..messages import Incoming
-from .serializing import Frame
+from .masking import apply_mask as apply_mask
+from .scanning import parse_messages as parse_messages
+from .serializing import serialize_frames as serialize_frames
 
 __all__ = ["apply_mask", "parse_messages", "serialize_frames"]
-
-def apply_mask(data: bytes, key: bytes, /) -> bytes: ...
-def parse_messages(
-    buffer: bytes,
-    position: int,
-    masked: bool,
-    longest: int,
-    errors: str,
-    inflate: Callable[[bytes, bool], Incoming] | None,
-    batch: list[Incoming],
-    most: int,
-    /,
-) -> int: ...
-def serialize_frames(frames: Sequence[Frame], keys: bytes | None, /) -> list[bytes]: ...

@@ -29,7 +29,7 @@ from ..application import Application, Site
 from ..connection import Connection
 from ..errors import OptionError
 from ..hosts.wire import Wire
-from ..lifetime import CANCEL_TIMEOUT, OVERDUE_TIMEOUT
+from ..lifetime import CANCEL_TIMEOUT, OVERDUE_CAUSES, OVERDUE_TIMEOUT
 from ..option_checks import check_seconds
 from ..options import Options, ServerKeywords, ServerOptions, split_keywords
 from .annex import Annex
@@ -320,10 +320,10 @@ class Server:
             session.abort()
         await trio.sleep(OVERDUE_TIMEOUT)
         logger.warning(
-            "the grace is over, but %d clients are still being served: %s shields itself from cancellation,"
-            " or waits for a thread",
+            "the grace is over, but %d clients are still being served: %s %s",
             len(self._sessions),
             ", ".join(self._culprits()),
+            OVERDUE_CAUSES,
         )
 
     def _culprits(self) -> list[str]:
