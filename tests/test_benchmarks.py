@@ -18,6 +18,7 @@ from trio_websock import Handler, Ok, Push, Result, Server, Stop, serve
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))  # the benchmarks are no part of the package
 
+compression = importlib.import_module("benchmarks.compression")
 loads = importlib.import_module("benchmarks.loads")
 measuring = importlib.import_module("benchmarks.measure")
 peers = importlib.import_module("benchmarks.peers")
@@ -156,6 +157,15 @@ def test_more_rounds_are_added_to_those_before(generator: Path, tmp_path: Path) 
     assert added.runs[:-1] == begun.runs  # type: ignore[attr-defined]
     assert (added.runs[-1].round, added.runs[-1].load) == (3, "echo-50x1-32")
     assert "2 to 3 rounds" in table.describe(added)
+
+
+def test_the_price_of_compression_is_told_for_every_kind_of_message() -> None:
+    command = [sys.executable, "-m", "benchmarks.compression", "--messages=3"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = done.stdout.splitlines()[2:]
+    assert len(rows) == len(compression.KINDS)
+    assert all(re.fullmatch(r"\| [\w ]+, [\d,]+ B \|( \d+%, \d+\.\d µs \|)+", row) for row in rows)
 
 
 def example() -> object:
