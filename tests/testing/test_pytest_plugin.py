@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from trio_websock import Ok, Push, open_websocket
-from trio_websock.testing import MemoryListener, ScriptedPeer, pytest_plugin, text
+from trio_websock.testing import MemoryListener, ScriptedPeer, close, pytest_plugin, text
 from trio_websock.testing.pytest_plugin import ConnectHandler, ServeWebsock
 
 connect_handler = pytest_plugin.connect_handler
@@ -82,6 +82,20 @@ async def test_server_in_memory_runs_in_virtual_time(websock_server: ServeWebsoc
         await peer.expect(b"\x81\x01x")
         assert await peer.receive_frame() == (0x88, b"\x03\xe9idle timeout")
     assert trio.current_time() >= 60
+
+
+async def test_server_that_is_shut_down_in_a_test_is_so_gracefully(
+    websock_server: ServeWebsock, autojump_clock: MockClock
+) -> None:
+    listener = MemoryListener()
+    server = await websock_server(Echo, listeners=[listener])
+    async with ScriptedPeer(await listener.connect()) as peer:
+        await peer.open()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server.shutdown)
+            await peer.expect(b"\x88\x02\x03\xe9")
+            await peer.send(close(1001))
+        await peer.expect_end()
 
 
 HEAD = """

@@ -90,16 +90,22 @@ async def _stay_connected(connection: Any, *, task_status: trio.TaskStatus[TestC
 async def websock_server() -> AsyncIterator[ServeWebsock]:
     """Serve on free ports of the loopback, until the end of the test.
 
-    Call it with the arguments of ``serve``; it returns the :class:`Server` as soon as that listens. ``port`` is 0 and
-    ``grace`` is 0 unless they are given.
+    Call it with the arguments of ``serve``; it returns the :class:`Server` as soon as that listens. ``port`` is 0
+    unless it is given. At the end of the test a server is aborted, whatever its ``grace``; ``shutdown`` in the test is
+    as graceful as anywhere.
     """
+    servers: list[Server] = []
     async with open_room() as room:
 
         async def start(handler_or_app: object, **options: Unpack[ServerKeywords]) -> Server:
             if not options.keys() & {"path", "listeners"}:
                 options.setdefault("port", 0)
-            options.setdefault("grace", 0)
-            server: Server = await room.start(partial(serve, handler_or_app, **options))
-            return server
+            servers.append(await room.start(partial(serve, handler_or_app, **options)))
+            return servers[-1]
 
-        yield start
+        try:
+            yield start
+        finally:
+            async with trio.open_nursery() as nursery:  # all are told, even if nobody can wait for the first
+                for server in servers:
+                    nursery.start_soon(partial(server.shutdown, grace=0))
