@@ -418,6 +418,19 @@ async def test_exception_of_init_is_raised_where_the_block_would_begin(autojump_
             raise AssertionError("the block has begun")
 
 
+async def test_exception_of_the_constructor_is_logged_as_one(
+    caplog: pytest.LogCaptureFixture, autojump_clock: MockClock
+) -> None:
+    class Unmade(Echo):
+        def __init__(self) -> None:
+            raise Boom(current_connection().peer)
+
+    with pytest.raises(Boom, match="a test"):
+        async with open_test_connection(Unmade):
+            raise AssertionError("the block has begun")
+    assert caplog.messages == ["Unmade.__init__ failed, peer a test"]
+
+
 async def test_exception_of_terminate_is_raised_at_the_end_of_the_block(autojump_clock: MockClock) -> None:
     class Unclean(Echo):
         def terminate(self, reason: Reason, state: int) -> None:

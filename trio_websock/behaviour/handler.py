@@ -19,7 +19,7 @@ from .awaitless import awaitless_code
 from .reasons import Reason
 from .results import Ok, Result
 
-__all__ = ["BoundHandler", "Callbacks", "Handler", "bind_handler", "is_handler"]
+__all__ = ["BoundHandler", "Callbacks", "Handler", "StandIn", "bind_handler", "is_handler"]
 
 State = TypeVar("State")
 Info = TypeVar("Info", contravariant=True)
@@ -114,7 +114,7 @@ class Callbacks:
     @property
     def first(self) -> str:
         """What is called first, by the name an error has for it: ``init``, but ``__init__`` where that has failed."""
-        return "__init__" if isinstance(self._target, _Stillborn) else "init"
+        return self._target.first if isinstance(self._target, StandIn) else "init"
 
     @property
     def init(self) -> Callable[[Any], Any]:
@@ -227,8 +227,19 @@ def _missing_handle_info(handler: object, info: object) -> TypeError:
     return TypeError(f"handler {_name_of(handler)} was sent {describe(info)} but has no handle_info")
 
 
-class _Stillborn:
+class StandIn(ABC):
+    """In place of an instance: knows what an error has to call the first callback."""
+
+    @property
+    @abstractmethod
+    def first(self) -> str:
+        """See :attr:`Callbacks.first`."""
+
+
+class _Stillborn(StandIn):
     """In place of an instance that could not be made."""
+
+    first = "__init__"
 
     def __init__(self, exc: Exception) -> None:
         self._exc = exc

@@ -12,7 +12,7 @@ from typing import Any, final
 
 from ..behaviour.awaitless import finish
 from ..behaviour.enforce import Enforcer
-from ..behaviour.handler import BoundHandler, Callbacks
+from ..behaviour.handler import BoundHandler, Callbacks, StandIn
 from ..behaviour.reasons import Error, Reason
 from ..behaviour.results import Ok
 from ..errors import StateError
@@ -23,7 +23,7 @@ __all__ = ["WatchedHandler"]
 
 
 @final
-class WatchedHandler:
+class WatchedHandler(StandIn):
     """The handler of one connection under test, watched.
 
     Args:
@@ -59,10 +59,14 @@ class WatchedHandler:
         """Whether the handler has ended the connection for ``reason`` by a ``Stop``."""
         return isinstance(reason, Error) and isinstance(self.stopped, Error) and self.stopped.cause is reason.cause
 
+    @property
+    def first(self) -> str:
+        """``__init__`` where that of the handler under test has failed."""
+        return self._opened.first
+
     def init(self, args: Any) -> Any:
-        """Open the handler under test, so that its class is made where it will run, and call its ``init``."""
-        self._callbacks = self._handler.open()
-        return self._watch("init", self._callbacks.init, args)
+        """Call the first callback."""
+        return self._watch("init", self._opened.init, args)
 
     def handle_in(self, message: str | bytes, state: Any) -> Any:
         """Pass on a message."""
@@ -85,7 +89,8 @@ class WatchedHandler:
 
     @property
     def _opened(self) -> Callbacks:
-        assert self._callbacks is not None  # init comes first
+        if self._callbacks is None:  # not before the runtime asks: a class is made where it will run
+            self._callbacks = self._handler.open()
         return self._callbacks
 
     def _watch(self, name: str, callback: Callable[..., Any], *arguments: Any) -> Any:
