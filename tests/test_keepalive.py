@@ -20,7 +20,7 @@ class Quiet:
 
 
 def open_quiet(**options):
-    return open_test_connection(Quiet, timeout=math.inf, **options)
+    return open_test_connection(Quiet, timeout=math.inf, answers_pings=False, **options)
 
 
 async def test_no_pings_are_sent_by_default(autojump_clock):

@@ -338,14 +338,14 @@ async def answer_pings(peer):
 
 
 async def test_keepalive_pings_go_on_while_a_callback_runs(autojump_clock):
-    async with open_test_connection(Slow, ping_interval=10, ping_timeout=5) as peer:
+    async with open_test_connection(Slow, ping_interval=10, ping_timeout=5, answers_pings=False) as peer:
         await peer.send("x")
         await trio.sleep(14)
         assert peer.received() == [Ping(b"\0\0\0\1")]
 
 
 async def test_peer_that_answers_pings_is_never_timed_out_by_slow_callbacks(autojump_clock, nursery):
-    async with open_test_connection(Slow, ping_interval=4, ping_timeout=3) as peer:
+    async with open_test_connection(Slow, ping_interval=4, ping_timeout=3, answers_pings=False) as peer:
         nursery.start_soon(answer_pings, peer)
         for _ in range(10):
             await peer.send("x")
@@ -356,7 +356,9 @@ async def test_peer_that_answers_pings_is_never_timed_out_by_slow_callbacks(auto
 
 @pytest.mark.parametrize("cancels", [False, True], ids=["runs on", "cancelled"])
 async def test_unanswered_ping_is_noticed_while_a_callback_runs(cancels, autojump_clock):
-    async with open_test_connection(Slow, ping_interval=10, ping_timeout=5, cancel_on_disconnect=cancels) as peer:
+    async with open_test_connection(
+        Slow, ping_interval=10, ping_timeout=5, cancel_on_disconnect=cancels, answers_pings=False
+    ) as peer:
         start = trio.current_time()
         await peer.send("x")
         await peer.connection.closing.wait()

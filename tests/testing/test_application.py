@@ -191,6 +191,13 @@ async def test_failure_of_a_handler_is_raised_unless_it_is_expected(autojump_clo
         assert isinstance(peer.error, KeyError)
 
 
+async def test_peer_may_leave_pings_unanswered(autojump_clock: MockClock) -> None:
+    app = TestApplication(Room, ping_interval=20, ping_timeout=10)
+    async with app.open() as answering, app.open(answers_pings=False) as silent:
+        await silent.wait_ended()
+        assert answering.reason is None
+
+
 @pytest.mark.parametrize("wrong", [object(), lambda request, more: Ok(None)])
 def test_what_cannot_be_served_is_refused_at_once(wrong: object) -> None:
     with pytest.raises(TypeError):

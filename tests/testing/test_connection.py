@@ -191,6 +191,38 @@ async def test_peer_may_leave_a_close_unanswered(autojump_clock: MockClock) -> N
         assert trio.current_time() == start + 10
 
 
+async def test_peer_answers_pings_as_long_as_it_is_there(autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo, timeout=30, ping_interval=20, ping_timeout=10) as peer:
+        await peer.advance(3600)
+        assert peer.reason is None
+        assert peer.connection.latency == 0
+        await peer.reset()
+        assert isinstance(cause_of(peer.reason), ConnectionLost)
+
+
+async def test_answer_to_a_ping_is_shown_to_the_handler(autojump_clock: MockClock) -> None:
+    class Asking(Echo):
+        def handle_control(self, frame: Ping | Pong, state: int) -> Result[int]:
+            return Push(f"{frame}", state)
+
+    async with open_test_connection(Asking) as peer:
+        peer.received()
+        await peer.post(b"?")
+        assert peer.received() == [Ping(b"?"), "Pong(payload=b'?')"]
+
+
+async def test_peer_may_leave_pings_unanswered(autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo, ping_interval=20, ping_timeout=10, answers_pings=False) as peer:
+        assert await peer.wait_ended() == Timeout("ping timeout")
+        assert trio.current_time() == 30
+
+
+async def test_peer_that_reads_nothing_answers_nothing(autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo, ping_interval=20, ping_timeout=10, write_timeout=300) as peer:
+        peer.stop_reading()
+        assert await peer.wait_ended() == Timeout("ping timeout")
+
+
 # What is waited for
 
 

@@ -101,6 +101,7 @@ class TestApplication:
         subprotocols: Iterable[str] = (),
         first: Iterable[Message] = (),
         answers_close: bool = True,
+        answers_pings: bool = True,
         raise_handler_errors: bool = True,
     ) -> AsyncIterator[TestConnection[Any, Any]]:
         """Send the request of a WebSocket and be its peer, until the end of the block.
@@ -112,6 +113,7 @@ class TestApplication:
             subprotocols: offered, most wanted first.
             first: see :func:`open_test_connection`.
             answers_close: see :func:`open_test_connection`.
+            answers_pings: see :func:`open_test_connection`.
             raise_handler_errors: see :func:`open_test_connection`.
 
         Raises:
@@ -130,7 +132,9 @@ class TestApplication:
         if isinstance(answer, Response):
             raise _refused(answer)
         wish = answer.wish
-        transport = MemoryTransport(subprotocol=answer.subprotocol, answers_close=answers_close)
+        transport = MemoryTransport(
+            subprotocol=answer.subprotocol, answers_close=answers_close, answers_pings=answers_pings
+        )
         connection = Connection(transport, wish.options, request)
         async with open_prepared(wish.handler, wish.args, connection, transport, first, raise_handler_errors) as peer:
             peer.headers = Headers(wish.headers)

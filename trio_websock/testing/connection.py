@@ -295,6 +295,7 @@ def open_test_connection(
     subprotocol: str | None = ...,
     first: Iterable[Message] = ...,
     answers_close: bool = ...,
+    answers_pings: bool = ...,
     raise_handler_errors: bool = ...,
     **options: Unpack[ConnectionKeywords],
 ) -> AbstractAsyncContextManager[TestConnection[State, Info]]: ...
@@ -307,6 +308,7 @@ def open_test_connection(
     subprotocol: str | None = ...,
     first: Iterable[Message] = ...,
     answers_close: bool = ...,
+    answers_pings: bool = ...,
     raise_handler_errors: bool = ...,
     **options: Unpack[ConnectionKeywords],
 ) -> AbstractAsyncContextManager[TestConnection[Any, Any]]: ...
@@ -318,6 +320,7 @@ def open_test_connection(
     subprotocol: str | None = None,
     first: Iterable[Message] = (),
     answers_close: bool = True,
+    answers_pings: bool = True,
     raise_handler_errors: bool = True,
     **options: Unpack[ConnectionKeywords],
 ) -> AbstractAsyncContextManager[TestConnection[Any, Any]]:
@@ -341,6 +344,8 @@ def open_test_connection(
         first: messages that came in one packet with the handshake.
         answers_close: whether the peer answers a close frame at once, as every client does; without, the connection
             waits for ``close`` for ``close_timeout`` seconds.
+        answers_pings: whether the peer answers pings at once, as every client does; without, those of ``ping_interval``
+            end the connection.
         raise_handler_errors: whether a failure of the handler is raised in the test: by what waits for it, or at the
             end of the block. Either way it is logged, ends the connection, and stands in ``error``.
         options: as for ``upgrade``.
@@ -352,7 +357,7 @@ def open_test_connection(
     Cancelled: the connection is too; ``terminate`` runs.
     """
     checked = Options(**options)
-    transport = MemoryTransport(subprotocol=subprotocol, answers_close=answers_close)
+    transport = MemoryTransport(subprotocol=subprotocol, answers_close=answers_close, answers_pings=answers_pings)
     return open_prepared(
         bind_handler(handler), args, Connection(transport, checked, request), transport, first, raise_handler_errors
     )

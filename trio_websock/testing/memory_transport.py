@@ -30,9 +30,17 @@ class MemoryTransport(Transport):
         subprotocol: agreed on.
         peer: the peer's address as text.
         answers_close: whether the peer answers a close frame at once, as every client does.
+        answers_pings: whether it answers pings at once, as every client does.
     """
 
-    def __init__(self, *, subprotocol: str | None = None, peer: str = "a test", answers_close: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        subprotocol: str | None = None,
+        peer: str = "a test",
+        answers_close: bool = False,
+        answers_pings: bool = False,
+    ) -> None:
         self.subprotocol: str | None = subprotocol
         self.peer: str = peer
         self.received_size: int = 0
@@ -47,6 +55,7 @@ class MemoryTransport(Transport):
         #: Whether the runtime has ended its own side only.
         self.is_half_closed: bool = False
         self._answers_close = answers_close
+        self._answers_pings = answers_pings
         self._is_broken = False
         self._is_over = False
         self._arrivals: list[Arrival] = []
@@ -120,6 +129,8 @@ class MemoryTransport(Transport):
             self._capacity -= 1
             if sent is self.close and self._answers_close:
                 self._answer(sent[0])
+            if sent[0] is Opcode.PING and self._answers_pings and not self._ends:
+                self.put(Pong(sent[1]))
             self._notify()
         return not self._queue
 

@@ -37,6 +37,7 @@ class ConnectHandler(Protocol):
         subprotocol: str | None = ...,
         first: Iterable[Message] = ...,
         answers_close: bool = ...,
+        answers_pings: bool = ...,
         raise_handler_errors: bool = ...,
         **options: Unpack[ConnectionKeywords],
     ) -> TestConnection[State, Info]: ...
@@ -50,6 +51,7 @@ class ConnectHandler(Protocol):
         subprotocol: str | None = ...,
         first: Iterable[Message] = ...,
         answers_close: bool = ...,
+        answers_pings: bool = ...,
         raise_handler_errors: bool = ...,
         **options: Unpack[ConnectionKeywords],
     ) -> TestConnection[Any, Any]: ...
