@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from trio_websock import LocalError, Ok, Options, Push, Request, Response, Upgrade, UpgradeRefused, current_connection
+from trio_websock import (
+    LocalError,
+    Ok,
+    OptionError,
+    Options,
+    Push,
+    Request,
+    Response,
+    Upgrade,
+    UpgradeRefused,
+    current_connection,
+)
 from trio_websock import upgrade as upgrade_to
 from trio_websock.testing.application import TestApplication
 
@@ -177,6 +188,11 @@ async def test_subprotocol_is_agreed_on(autojump_clock: MockClock) -> None:
         assert peer.received() == ["v2 /here"]
 
 
+async def test_subprotocols_are_offered_by_a_list(autojump_clock: MockClock) -> None:
+    with pytest.raises(OptionError, match="subprotocols must be a list of names, not 'v1'"):
+        await open_and_leave(TestApplication(Room), "/", subprotocols="v1")
+
+
 async def test_failure_of_a_handler_is_raised_unless_it_is_expected(autojump_clock: MockClock) -> None:
     class Failing(Room):
         def handle_in(self, message: str | bytes, state: None) -> Any:
@@ -205,5 +221,5 @@ def test_what_cannot_be_served_is_refused_at_once(wrong: object) -> None:
 
 
 def test_option_of_a_server_is_refused() -> None:
-    with pytest.raises(TypeError, match="port"):
+    with pytest.raises(TypeError, match="'port' is not an option; the options are"):
         TestApplication(application, port=0)  # type: ignore[call-arg]  # what it is about

@@ -17,9 +17,11 @@ from trio_websock import (
     Error,
     FrameError,
     Handler,
+    MessageError,
     MessageTooBig,
     Normal,
     Ok,
+    OptionError,
     Ping,
     Pong,
     Push,
@@ -223,6 +225,44 @@ async def test_peer_that_reads_nothing_answers_nothing(autojump_clock: MockClock
         assert await peer.wait_ended() == Timeout("ping timeout")
 
 
+@pytest.mark.parametrize(
+    ("code", "text"), [(1005, ""), (999, ""), (1000, "x" * 124), (None, "x"), ("1000", ""), (1000, 7)]
+)
+async def test_close_frame_that_no_peer_may_send_is_refused(code: Any, text: Any, autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo) as peer:
+        with pytest.raises(MessageError):
+            await peer.close(code, text)
+        assert peer.reason is None
+
+
+async def test_close_frame_of_the_peer_may_be_empty(autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo) as peer:
+        await peer.close(None)
+        assert (peer.reason, peer.close_sent) == (Remote(None), (None, ""))
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), FrameError, "x"])
+async def test_fault_of_the_peer_has_to_be_one(error: Any, autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo) as peer:
+        with pytest.raises(TypeError, match="RemoteError"):
+            await peer.break_protocol(error)
+
+
+@pytest.mark.parametrize("after", [-1, "x", 1.5, None])
+async def test_peer_stops_reading_after_a_number_of_messages(after: Any, autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo) as peer:
+        with pytest.raises(ValueError, match="after"):
+            peer.stop_reading(after)
+
+
+@pytest.mark.parametrize("grace", [-1, "x", None])
+async def test_grace_is_a_number_of_seconds(grace: Any, autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo) as peer:
+        with pytest.raises(OptionError, match="grace"):
+            await peer.shutdown(grace=grace)
+        assert peer.reason is None
+
+
 # What is waited for
 
 
@@ -378,8 +418,14 @@ async def test_cancelled_connection_says_goodbye(autojump_clock: MockClock) -> N
 
 
 async def test_options_are_checked(autojump_clock: MockClock) -> None:
-    with pytest.raises(TypeError, match="unknown"):
+    with pytest.raises(TypeError, match="'unknown' is not an option; the options are"):
         open_test_connection(Echo, unknown=1)  # type: ignore[call-overload]  # what it is about
+
+
+async def test_messages_of_the_handshakes_packet_are_a_list(autojump_clock: MockClock) -> None:
+    with pytest.raises(TypeError, match="'hello'"):
+        async with open_test_connection(Echo, first="hello"):
+            pass
 
 
 async def test_incomplete_handler_is_refused(autojump_clock: MockClock) -> None:

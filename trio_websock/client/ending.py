@@ -55,7 +55,7 @@ def ending_for(reason: Reason) -> tuple[Ending, Close | None]:
     return Ending(None, "", "nobody", cause if isinstance(cause, BaseException) else None), None
 
 
-def checked_close(code: int, text: str) -> Close:
+def checked_close(code: int | None, text: str) -> Close:
     """The payload of a close frame.
 
     Raises:

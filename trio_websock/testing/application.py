@@ -7,7 +7,7 @@ are missing.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Unpack, final
 
@@ -61,7 +61,7 @@ class TestApplication:
     __test__ = False  # not a test case, whatever pytest makes of the name
 
     def __init__(self, handler_or_app: object | Application, **options: Unpack[ConnectionKeywords]) -> None:
-        self._site = bind_application(handler_or_app, Options(**options), lambda request, fault: None)
+        self._site = bind_application(handler_or_app, Options().merged(options), lambda request, fault: None)
 
     async def request(
         self, target: str = "/", *, method: str = "GET", headers: HeaderInput = (), body: bytes = b""
@@ -98,7 +98,7 @@ class TestApplication:
         *,
         headers: HeaderInput = (),
         origin: str | None = None,
-        subprotocols: Iterable[str] = (),
+        subprotocols: Sequence[str] = (),
         first: Iterable[Message] = (),
         answers_close: bool = True,
         answers_pings: bool = True,
@@ -118,13 +118,13 @@ class TestApplication:
 
         Raises:
             UpgradeRefused: the answer is a response instead: its status, its body as ``reason``, its headers.
-            LocalError: the answer cannot be sent.
+            LocalError: the answer cannot be sent, or ``subprotocols`` cannot be offered.
 
         What the application function raises comes out as it is.
 
         Cancelled: the connection is too; ``terminate`` runs.
         """
-        offered = ", ".join(subprotocols)
+        offered = ", ".join(Options(subprotocols=subprotocols).subprotocols)
         extra = [("Origin", origin)] if origin is not None else []
         extra += [("Sec-WebSocket-Protocol", offered)] if offered else []
         request = _request("GET", target, (*HANDSHAKE, *extra, *Headers(headers).pairs()))

@@ -14,14 +14,15 @@ import trio
 import trio.testing
 
 from ..behaviour.handler import BoundHandler, Handler, bind_handler
-from ..behaviour.reasons import Error, Reason, Remote
+from ..behaviour.reasons import Error, Reason
 from ..connection import Connection
 from ..errors import ConnectionLost, FrameError, RemoteError, StateError, WriteTimeout, describe
 from ..messages import Incoming, Message
 from ..nursery import run_connection
+from ..option_checks import check_seconds
 from ..options import ConnectionKeywords, Options
 from ..request import Headers, Request
-from .memory_transport import MemoryTransport, arrival_of, incoming_of, is_message
+from .memory_transport import MemoryTransport, arrivals_of, close_of, fault_of, incoming_of, is_message
 from .rooms import open_room
 from .witness import WatchedHandler
 
@@ -39,7 +40,8 @@ class TestConnection(Generic[State, Info]):
 
     What waits here returns when the handler has nothing more to do: when every task of the program is blocked, on
     something else than the clock's next tick. If the handler has failed by then it raises the handler's exception,
-    once, unless ``raise_handler_errors=False`` was given.
+    once, unless ``raise_handler_errors=False`` was given. What the peer does is a checkpoint, always, and has been done
+    even if that is cancelled.
     """
 
     __test__ = False  # not a test case, whatever pytest makes of the name
@@ -93,17 +95,12 @@ class TestConnection(Generic[State, Info]):
 
         Raises:
             MessageError: no peer could send this.
-
-        Checkpoint: always. Cancelled: they have arrived all the same.
         """
-        self.transport.put(*[arrival_of(message) for message in messages])
+        self.transport.put(*arrivals_of(messages))
         await self.settle()
 
     async def send_part(self) -> None:
-        """Have some bytes of a message arrive that is not complete yet: the idle timeout starts anew.
-
-        Checkpoint: always. Cancelled: they have arrived all the same.
-        """
+        """Have some bytes of a message arrive that is not complete yet: the idle timeout starts anew."""
         self.transport.touch()
         await self.settle()
 
@@ -114,24 +111,19 @@ class TestConnection(Generic[State, Info]):
             code: ``None`` for an empty one.
             text: after the code.
 
-        Checkpoint: always. Cancelled: it has arrived all the same.
+        Raises:
+            MessageError: no peer may send this; see ``break_protocol`` for one that does.
         """
-        self.transport.put(Remote(code, text))
+        self.transport.put(close_of(code, text))
         await self.settle()
 
     async def drop(self) -> None:
-        """Have the stream end without a close frame, perhaps in the middle of a message.
-
-        Checkpoint: always. Cancelled: it has ended all the same.
-        """
+        """Have the stream end without a close frame, perhaps in the middle of a message."""
         self.transport.put(Error(ConnectionLost("dropped by the test")))
         await self.settle()
 
     async def reset(self) -> None:
-        """Have the connection break: what is sent from now on reaches nobody.
-
-        Checkpoint: always. Cancelled: it is broken all the same.
-        """
+        """Have the connection break: what is sent from now on reaches nobody."""
         self.transport.break_off(ConnectionLost("reset by the test"))
         await self.settle()
 
@@ -141,14 +133,18 @@ class TestConnection(Generic[State, Info]):
         Args:
             error: what the peer has done wrong; by default a ``FrameError``, which closes with 1002.
 
-        Checkpoint: always. Cancelled: it has arrived all the same.
+        Raises:
+            TypeError: it is no ``RemoteError``.
         """
-        error = error or FrameError("broken by the test", "RFC 6455 §5.2")
-        self.transport.put(Error(error))
+        self.transport.put(fault_of(error or FrameError("broken by the test", "RFC 6455 §5.2")))
         await self.settle()
 
     def stop_reading(self, after: int = 0) -> None:
-        """Take only so many more messages: a slow reader, that ends by ``write_timeout``."""
+        """Take only so many more messages: a slow reader, that ends by ``write_timeout``.
+
+        Raises:
+            ValueError: that is no number of messages.
+        """
         self.transport.take(after)
 
     async def resume_reading(self) -> None:
@@ -204,8 +200,12 @@ class TestConnection(Generic[State, Info]):
             restart: whether it says that it will be back.
             grace: seconds until what still runs is cancelled and the peer dropped.
 
+        Raises:
+            OptionError: a grace that is no number of seconds.
+
         Checkpoint: always. Cancelled: the shutdown goes on.
         """
+        check_seconds("grace", grace, allow_zero=True)
         self.connection.shutdown_nowait(restart=restart, deadline=trio.current_time() + grace)
         await self.settle()
 
@@ -356,7 +356,7 @@ def open_test_connection(
 
     Cancelled: the connection is too; ``terminate`` runs.
     """
-    checked = Options(**options)
+    checked = Options().merged(options)
     transport = MemoryTransport(subprotocol=subprotocol, answers_close=answers_close, answers_pings=answers_pings)
     return open_prepared(
         bind_handler(handler), args, Connection(transport, checked, request), transport, first, raise_handler_errors
@@ -374,7 +374,7 @@ async def open_prepared(
 ) -> AsyncIterator[TestConnection[Any, Any]]:
     """:func:`open_test_connection`, with everything made and checked. For this room only."""
     test = TestConnection[Any, Any](connection, transport, WatchedHandler(handler, connection.options), raises=raises)
-    transport.put(*[arrival_of(message) for message in first])
+    transport.put(*arrivals_of(first))
     try:
         async with open_room() as nursery:
             nursery.start_soon(test._run, args)

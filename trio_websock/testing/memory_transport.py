@@ -7,17 +7,19 @@ answer the runtime's close, and to be asked what was done to it. Knows nothing o
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TypeAlias, TypeGuard, final
 
 import trio
 
 from ..behaviour.reasons import Error, Remote
+from ..client.ending import checked_close
 from ..codes import Opcode
-from ..errors import ConnectionLost, RemoteError
+from ..errors import ConnectionLost, RemoteError, describe
 from ..messages import Incoming, Message, Outgoing, Ping, Pong, encode_message
 from ..transport import Arrival, Transport
 
-__all__ = ["MemoryTransport", "arrival_of", "incoming_of", "is_message"]
+__all__ = ["MemoryTransport", "arrivals_of", "close_of", "fault_of", "incoming_of", "is_message"]
 
 _Sent: TypeAlias = "Outgoing | tuple[int | None, bytes]"
 
@@ -80,7 +82,13 @@ class MemoryTransport(Transport):
         self._notify()
 
     def take(self, count: float = math.inf) -> None:
-        """Take only so many more messages from now on; none with 0."""
+        """Take only so many more messages from now on; none with 0.
+
+        Raises:
+            ValueError: that is no number of messages.
+        """
+        if count != math.inf and (not isinstance(count, int) or count < 0):
+            raise ValueError(f"after must be a number of messages, not {describe(count)}")
         self._capacity = count
         self._notify()
 
@@ -179,9 +187,38 @@ def _cause_of(end: Remote | Error) -> object:
     return end.cause if isinstance(end, Error) else end
 
 
-def arrival_of(message: Message) -> Incoming:
-    """What arrives of a message that a peer sends."""
-    return incoming_of(*encode_message(message))
+def arrivals_of(messages: Iterable[Message]) -> list[Incoming]:
+    """What arrives of messages that a peer sends.
+
+    Raises:
+        MessageError: no peer could send one of them.
+        TypeError: they are one message instead of several.
+    """
+    if isinstance(messages, (str, bytes)):
+        raise TypeError(f"expected a list of messages, not {describe(messages)}")
+    return [incoming_of(*encode_message(message)) for message in messages]
+
+
+def close_of(code: int | None, text: str) -> Remote:
+    """What arrives of a close frame that a peer sends.
+
+    Raises:
+        MessageError: a code or a text that no peer may send, or a text without a code.
+    """
+    if code is not None or text:
+        checked_close(code, text)
+    return Remote(code, text)
+
+
+def fault_of(error: RemoteError) -> Error:
+    """What arrives of a peer that breaks the protocol.
+
+    Raises:
+        TypeError: that is no fault of a peer.
+    """
+    if not isinstance(error, RemoteError):
+        raise TypeError(f"{describe(error)} is not a RemoteError, such as FrameError(what, clause)")
+    return Error(error)
 
 
 def is_message(entry: Outgoing | tuple[int | None, bytes]) -> TypeGuard[Outgoing]:
