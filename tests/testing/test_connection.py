@@ -263,6 +263,12 @@ async def test_grace_is_a_number_of_seconds(grace: Any, autojump_clock: MockCloc
         assert peer.reason is None
 
 
+async def test_text_that_is_not_utf8_goes_both_ways_where_it_may(autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo, validate_utf8=False, first=["\udcff"]) as peer:
+        await peer.send(Text(b"\xfe"))
+        assert peer.received()[1:] == ["\udcff", "\udcfe"]
+
+
 # What is waited for
 
 

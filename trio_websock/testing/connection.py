@@ -96,7 +96,7 @@ class TestConnection(Generic[State, Info]):
         Raises:
             MessageError: no peer could send this.
         """
-        self.transport.put(*arrivals_of(messages))
+        self.transport.put(*arrivals_of(messages, validate_utf8=self.connection.options.validate_utf8))
         await self.settle()
 
     async def send_part(self) -> None:
@@ -374,7 +374,7 @@ async def open_prepared(
 ) -> AsyncIterator[TestConnection[Any, Any]]:
     """:func:`open_test_connection`, with everything made and checked. For this room only."""
     test = TestConnection[Any, Any](connection, transport, WatchedHandler(handler, connection.options), raises=raises)
-    transport.put(*arrivals_of(first))
+    transport.put(*arrivals_of(first, validate_utf8=connection.options.validate_utf8))
     try:
         async with open_room() as nursery:
             nursery.start_soon(test._run, args)

@@ -187,8 +187,8 @@ def _cause_of(end: Remote | Error) -> object:
     return end.cause if isinstance(end, Error) else end
 
 
-def arrivals_of(messages: Iterable[Message]) -> list[Incoming]:
-    """What arrives of messages that a peer sends.
+def arrivals_of(messages: Iterable[Message], *, validate_utf8: bool) -> list[Incoming]:
+    """What arrives of messages that a peer sends, to a connection that validates UTF-8 or not.
 
     Raises:
         MessageError: no peer could send one of them.
@@ -196,7 +196,7 @@ def arrivals_of(messages: Iterable[Message]) -> list[Incoming]:
     """
     if isinstance(messages, (str, bytes)):
         raise TypeError(f"expected a list of messages, not {describe(messages)}")
-    return [incoming_of(*encode_message(message)) for message in messages]
+    return [incoming_of(*encode_message(message, validate_utf8)) for message in messages]
 
 
 def close_of(code: int | None, text: str) -> Remote:
@@ -229,7 +229,7 @@ def is_message(entry: Outgoing | tuple[int | None, bytes]) -> TypeGuard[Outgoing
 def incoming_of(opcode: Opcode, payload: bytes) -> Incoming:
     """A message as its receiver sees it."""
     if opcode is Opcode.TEXT:
-        return payload.decode()
+        return payload.decode(errors="surrogateescape")  # as where UTF-8 is not validated; elsewhere it has been
     if opcode is Opcode.BINARY:
         return payload
     return Ping(payload) if opcode is Opcode.PING else Pong(payload)
