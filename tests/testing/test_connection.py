@@ -52,6 +52,17 @@ class Echo(Handler[int, bytes]):
         return Push(Ping(info), state)
 
 
+async def test_connection_under_test_shows_where_it_stands(autojump_clock: MockClock) -> None:
+    async with open_test_connection(Echo, "world", raise_handler_errors=False) as peer:
+        assert repr(peer) == "<TestConnection of Echo: the connection is open; not received yet: ['hello world']>"
+        peer.received()
+        await peer.close(4000)
+    assert repr(peer) == (
+        "<TestConnection of Echo: the connection ended by Remote(code=4000, text=''), "
+        "with close frame 4000 ''; not received yet: []>"
+    )
+
+
 # What the peer does
 
 

@@ -252,6 +252,11 @@ class TestConnection(Generic[State, Info]):
         await self.settle()
         return reason
 
+    def __repr__(self) -> str:
+        life = self._end() if self.connection.is_closing else "the connection is open"
+        unread = [incoming_of(*entry) for entry in self.transport.taken[self._seen :] if is_message(entry)]
+        return f"<TestConnection of {self.connection.handler}: {life}; not received yet: {describe(unread)}>"
+
     def _end(self) -> str:
         words = (
             "the connection is ending" if self.reason is None else f"the connection ended by {describe(self.reason)}"
