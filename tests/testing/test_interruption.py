@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from trio_websock import Connection, Ok, Push, Remote, Shutdown
+from trio_websock import Connection, Ok, Push, Remote, Shutdown, StateError
 from trio_websock.testing.connection import open_test_connection
 from trio_websock.testing.interruption import cancel_connection, each_checkpoint
 
@@ -30,6 +30,11 @@ async def test_body_is_cancelled_at_each_of_its_checkpoints_and_at_last_not() ->
         ends.append(len(counted))
     assert sorted(set(ends)) == [0, 1, 2, 3]
     assert ends == sorted(ends)
+
+
+def test_interruption_that_nobody_entered_is_an_error() -> None:
+    with pytest.raises(StateError, match="with interruption:"):
+        list(each_checkpoint())
 
 
 async def test_last_run_alone_is_not_interrupted() -> None:

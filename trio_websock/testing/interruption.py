@@ -18,6 +18,7 @@ from typing import final
 import trio
 
 from ..connection import Connection, _current
+from ..errors import StateError
 
 __all__ = ["Interruption", "cancel_connection", "each_checkpoint"]
 
@@ -48,13 +49,17 @@ def each_checkpoint(strike: Callable[[Connection], object] | None = None) -> Ite
         strike: ``None`` cancels the body of the ``with``. A function is called instead, with the connection, at every
             checkpoint of the callbacks and tasks of the connections opened inside: :func:`cancel_connection`, or one
             that ends a connection in another way. It runs between two steps of the scheduler and must not wait.
+
+    Raises:
+        StateError: a run has not been entered with ``with``: nothing could be interrupted.
     """
-    moments = itertools.count()
-    interruption = Interruption(next(moments), strike)
-    yield interruption
-    while interruption.has_struck:
-        interruption = Interruption(next(moments), strike)
+    for moment in itertools.count():
+        interruption = Interruption(moment, strike)
         yield interruption
+        if interruption._token is None:
+            raise StateError("this run was not interrupted: its scenario has to stand in a 'with interruption:'")
+        if not interruption.has_struck:
+            return
 
 
 @final
