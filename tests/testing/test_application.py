@@ -87,6 +87,14 @@ async def test_method_that_no_server_would_take_is_answered_501() -> None:
     assert (await APP.request(method="get")).status == 501
 
 
+async def test_method_that_no_server_would_read_as_one_is_answered_400() -> None:
+    answer = await APP.request("/x", method="GET ")
+    assert (answer.status, answer.body) == (
+        400,
+        "expected an HTTP/1.1 request (RFC 9112): 'GET  /x HTTP/1.1' is not the request line of 'GET ' and '/x'\n",
+    )
+
+
 async def test_upgrade_opens_a_connection(autojump_clock: MockClock) -> None:
     async with APP.open("/chat?room=trio") as peer:
         await peer.send("hello")

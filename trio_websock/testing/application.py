@@ -162,8 +162,9 @@ def _check_request_line(request: Request) -> None:
     """Raise ``BadRequest`` where a server would."""
     line = f"{request.method} {request.target} HTTP/1.1"
     head = parse_head(f"{line}\r\nHost: {AUTHORITY}\r\n\r\n".encode("utf-8", "surrogatepass"))
-    if (head.method, head.target) != (request.method, request.target):  # there is a line break in one of them
-        raise BadRequest(400, f"expected an HTTP/1.1 request (RFC 9112): {line!r} is more than one line")
+    if (head.method, head.target) != (request.method, request.target):  # one of them has a break or a space
+        what = f"{line!r} is not the request line of {request.method!r} and {request.target!r}"
+        raise BadRequest(400, f"expected an HTTP/1.1 request (RFC 9112): {what}")
 
 
 def _refused(response: Response) -> UpgradeRefused:
