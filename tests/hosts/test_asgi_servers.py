@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pytest
 import trio
 
-from trio_websock import ConnectionClosed, open_websocket
+from trio_websock import ConnectionClosed, UpgradeRejected, open_websocket
 
 HOSTS = (Path(__file__).parents[2] / "docs" / "hosts.md").read_text()
 PATIENCE = 30  # seconds; only a server that does not come up ever gets there
@@ -138,6 +138,17 @@ MOUNTS = {
 async def test_the_example_is_mounted_in(command: Sequence[str], program: str, tmp_path: Path) -> None:
     async with served(command, program, tmp_path) as running:
         await echo(running.url + "/chat/")
+
+
+@pytest.mark.parametrize(
+    "mount",
+    ["Starlette on Hypercorn on Trio", "Starlette on uvicorn", "FastAPI on uvicorn", "FastAPI on Hypercorn on Trio"],
+)
+async def test_the_mount_needs_its_slash_in(mount: str, tmp_path: Path) -> None:
+    command, program = MOUNTS[mount]
+    async with served(command, program, tmp_path) as running:
+        with pytest.raises(UpgradeRejected, match="403"):
+            await echo(running.url + "/chat")
 
 
 ENDS = {
