@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 import trio_websock
 from trio_websock import (
@@ -19,13 +20,18 @@ from trio_websock import (
     ClientOptions,
     Deflate,
     Handler,
+    Headers,
+    Ok,
     Options,
     Push,
     Reconnect,
+    Request,
     Server,
     ServerOptions,
+    Shutdown,
     Stop,
     UpgradeRefused,
+    broadcast,
     serve,
 )
 from trio_websock.cli import main
@@ -145,6 +151,22 @@ async def test_the_example_of_the_readme_counts() -> None:
         assert peer.received() == ["0: a", "1: b"]
 
 
+ANYBODY = Request("GET", "/", Headers(()))
+
+
+class Stuck(Handler[None, str]):
+    """Keeps up with nothing."""
+
+    def init(self, args: object) -> Ok[None]:
+        return Ok(None)
+
+    def handle_in(self, message: str | bytes, state: None) -> Ok[None]:
+        return Ok(state)
+
+    async def handle_info(self, info: str, state: None) -> Ok[None]:
+        await trio.sleep_forever()
+
+
 class Feed(Handler[None, None]):
     """A feed that is over with its second price; not every price is JSON."""
 
@@ -183,6 +205,22 @@ async def test_the_tutorial_s_recipe_keeps_out_who_has_not(cookie: str) -> None:
         async with tutorial_recipe().open("/chat", headers={"Cookie": cookie}):
             pass
     assert (refused.value.status, refused.value.reason) == (401, "log in first")
+
+
+async def test_the_process_model_s_recipe_gives_up_who_does_not_keep_up(autojump_clock: MockClock) -> None:
+    recipe = example(DOCS / "process-model.md", "cancel_scope")
+    async with (
+        open_test_connection(names_of(example(DOCS / "tutorial.md", "class Chat(Handler)"))["Chat"], ANYBODY) as other,
+        open_test_connection(Stuck, mailbox_size=1) as stuck,
+        open_test_connection(Stuck) as ended,
+    ):
+        await ended.drop()
+        for _ in range(4):
+            room = [other.connection, stuck.connection, ended.connection]
+            exec(recipe, {"broadcast": broadcast, "room": room, "item": "news"})
+            await other.settle()
+        assert other.received() == ["news"] * 4
+        assert stuck.reason == Shutdown()
 
 
 def test_the_typed_example_of_the_tutorial_is_typed(tmp_path: Path) -> None:
