@@ -450,6 +450,14 @@ async def test_incomplete_handler_is_refused(autojump_clock: MockClock) -> None:
         open_test_connection(object())
 
 
+def test_application_function_is_sent_to_where_it_can_be_opened() -> None:
+    def application(request: Request) -> None:
+        raise AssertionError("it was asked")
+
+    with pytest.raises(TypeError, match="application at .* is not a handler: .* TestApplication"):
+        open_test_connection(application)
+
+
 async def test_connection_is_over_behind_the_block(autojump_clock: MockClock) -> None:
     ended: list[Reason] = []
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, Unpack, final, overload
 import trio
 import trio.testing
 
-from ..behaviour.handler import BoundHandler, Handler, bind_handler
+from ..behaviour.handler import BoundHandler, Handler, bind_handler, is_handler
 from ..behaviour.reasons import Error, Reason
 from ..connection import Connection
 from ..errors import ConnectionLost, FrameError, RemoteError, StateError, WriteTimeout, describe
@@ -361,6 +361,8 @@ def open_test_connection(
 
     Cancelled: the connection is too; ``terminate`` runs.
     """
+    if callable(handler) and not is_handler(handler):
+        raise TypeError(f"{describe(handler)} is not a handler: an application function is for TestApplication")
     checked = Options().merged(options)
     transport = MemoryTransport(subprotocol=subprotocol, answers_close=answers_close, answers_pings=answers_pings)
     return open_prepared(
