@@ -454,7 +454,7 @@ def test_application_function_is_sent_to_where_it_can_be_opened() -> None:
     def application(request: Request) -> None:
         raise AssertionError("it was asked")
 
-    with pytest.raises(TypeError, match="application at .* is not a handler: .* TestApplication"):
+    with pytest.raises(TypeError, match=r"application at .* is not a handler: .* TestApplication"):
         open_test_connection(application)
 
 
