@@ -53,8 +53,8 @@ AsgiApplication: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
 class Deflate:
     """Settings of permessage-deflate (RFC 7692).
 
-    The defaults trade a little ratio for memory and time: about 38 KiB per compressing connection instead of zlib's 268,
-    and about a third of its CPU time for messages of some KiB.
+    The defaults trade a little ratio for memory and time: about 38 KiB per compressing connection instead of zlib's
+    268, and about a third of its CPU time for messages of some KiB.
 
     The names say who sends, and below is what they mean to a server. To a client ``client_*`` is about what we send,
     and ``server_*`` is asked of the server, which may decline compression if it cannot.
