@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Coroutine
 from types import GenericAlias, ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from trio_websock.behaviour.handler import BoundHandler, Handler, bind_handler, is_handler
+from trio_websock.behaviour.handler import OPTIONAL, REQUIRED, BoundHandler, Handler, bind_handler, is_handler
 from trio_websock.behaviour.reasons import Normal
 from trio_websock.behaviour.results import Ok, Push, Result
 from trio_websock.messages import Ping
@@ -313,6 +314,13 @@ def test_something_to_call_that_happens_to_have_an_init_is_an_application() -> N
         def __call__(self, request: object) -> None: ...
 
     assert not is_handler(Application())
+
+
+@pytest.mark.parametrize("name", REQUIRED + OPTIONAL)
+def test_a_subclass_may_call_what_a_callback_is_given_what_it_likes(name: str) -> None:
+    # Type checkers refuse another name where the base class lets a caller use its own.
+    _, *given = inspect.signature(getattr(Handler, name)).parameters.values()
+    assert {parameter.kind for parameter in given} == {inspect.Parameter.POSITIONAL_ONLY}
 
 
 class Unmade(Plain):

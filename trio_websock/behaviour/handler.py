@@ -46,7 +46,7 @@ class Handler(ABC, Generic[State, Info]):
     """
 
     @abstractmethod
-    def init(self, args: Any) -> Result[State] | Awaitable[Result[State]]:
+    def init(self, args: Any, /) -> Result[State] | Awaitable[Result[State]]:
         """Called once, when the upgrade has been answered, before anything else.
 
         Args:
@@ -56,7 +56,7 @@ class Handler(ABC, Generic[State, Info]):
         """
 
     @abstractmethod
-    def handle_in(self, message: str | bytes, state: State) -> Result[State] | Awaitable[Result[State]]:
+    def handle_in(self, message: str | bytes, state: State, /) -> Result[State] | Awaitable[Result[State]]:
         """Called for each complete message.
 
         Args:
@@ -66,21 +66,21 @@ class Handler(ABC, Generic[State, Info]):
         Source: WebSock ``handle_in/2``.
         """
 
-    def handle_control(self, frame: Ping | Pong, state: State) -> Result[State] | Awaitable[Result[State]]:
+    def handle_control(self, frame: Ping | Pong, state: State, /) -> Result[State] | Awaitable[Result[State]]:
         """Called for each ping, after its pong has been sent, and for each pong. Does nothing by default.
 
         Source: WebSock ``handle_control/2``.
         """
         return Ok(state)
 
-    def handle_info(self, info: Info, state: State) -> Result[State] | Awaitable[Result[State]]:
+    def handle_info(self, info: Info, state: State, /) -> Result[State] | Awaitable[Result[State]]:
         """Called for each item sent into the connection's mailbox; required as soon as there is one.
 
         Source: WebSock ``handle_info/2``.
         """
         raise _missing_handle_info(self, info)
 
-    def terminate(self, reason: Reason, state: State) -> object:
+    def terminate(self, reason: Reason, state: State, /) -> object:
         """Called once, last of all, if ``init`` succeeded, however the connection ended.
 
         Runs shielded from cancellation for at most ``terminate_timeout`` seconds. What it returns is ignored; what it
