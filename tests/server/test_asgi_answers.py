@@ -91,6 +91,22 @@ async def test_a_client_that_takes_nothing_is_dropped(
     assert "took no byte for 7 seconds" in str(raised[0])
 
 
+async def test_several_tasks_may_send_to_a_client_that_reads_slowly(begin: Start) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send(START)
+            async with trio.open_nursery() as nursery:
+                for data in (b"a", b"b"):
+                    nursery.start_soon(send, body(data * 10_000_000, more=True))
+            await send(body(b"end"))
+
+    server = await begin(app)
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as client:
+        await client.send_all(LAST)
+        await trio.testing.wait_all_tasks_blocked()
+        assert (await read_all(client)).endswith(b"\r\n3\r\nend\r\n0\r\n\r\n")
+
+
 async def send_and_cancel(send: Send, data: bytes, *, more: bool) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(cancel_when_blocked, nursery.cancel_scope)

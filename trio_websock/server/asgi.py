@@ -86,6 +86,7 @@ class AsgiCall:
     __slots__ = (
         "_answered",
         "_channel",
+        "_flushing",
         "_has_told_body",
         "_head",
         "_listening",
@@ -110,6 +111,7 @@ class AsgiCall:
         self._has_told_body = False
         self._scope = trio.CancelScope()
         self._reading = trio.Lock()  # middleware may listen for the client's leaving while an endpoint reads the body
+        self._flushing = trio.Lock()  # several tasks may send: the events of a stream, and what keeps it alive
         self._listening: trio.CancelScope | None = None
         self._answered = trio.Event()
         self._loss: Exception | None = None
@@ -241,19 +243,25 @@ class AsgiCall:
             if not wire.unsent_size:
                 await trio.lowlevel.checkpoint()
                 raise ConnectionLost("closed at this end")
-            while wire.unsent_size:
-                with trio.move_on_after(self._site.write_timeout) as scope:
-                    await wire.flush_some()
-                if scope.cancelled_caught:
-                    raise WriteTimeout(f"the client took no byte for {self._site.write_timeout:g} seconds")
+            async with self._flushing:
+                while wire.unsent_size:
+                    await self._flush_some()
         except (ConnectionLost, WriteTimeout) as exc:
             self._loss = exc
             wire.abort()
             raise self._lost() from exc
-        except BaseException:
-            if not wire.unsent_size:  # cancelled on a stream that is broken by that
-                self._loss = ConnectionLost("a part of the response was cancelled on its way")
-            raise
+
+    async def _flush_some(self) -> None:
+        wire = self._channel.wire
+        with trio.move_on_after(self._site.write_timeout) as scope:
+            try:
+                await wire.flush_some()
+            except BaseException:
+                if not wire.unsent_size:  # cancelled on a stream that is broken by that
+                    self._loss = ConnectionLost("a part of the response was cancelled on its way")
+                raise
+        if scope.cancelled_caught:
+            raise WriteTimeout(f"the client took no byte for {self._site.write_timeout:g} seconds")
 
     def _lost(self) -> OSError:
         return ConnectionResetError(f"the client of {self._head.method} {self._head.target} is gone: {self._loss}")
