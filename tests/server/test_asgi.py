@@ -236,6 +236,39 @@ async def test_a_client_that_leaves_is_noticed_by_whoever_listens(begin: Start) 
     assert server.snapshot().application_errors == 0
 
 
+async def test_who_asks_on_in_a_cancelled_scope_is_told_of_the_leaving_once_and_then_cancelled(begin: Start) -> None:
+    told: list[str] = []
+    ended = trio.Event()
+
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await receive()
+            await receive()
+            with trio.CancelScope() as asking:
+                asking.cancel()
+                while True:
+                    told.append((await receive())["type"])
+            ended.set()
+
+    server = await begin(app)
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as client:
+        await client.send_all(GET)
+    await ended.wait()
+    assert told == ["http.disconnect"]
+
+
+async def test_requests_that_come_while_somebody_asks_for_the_leaving_are_kept(begin: Start, ask: Ask) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.CancelScope() as asking:
+                asking.cancel()
+                await receive()
+            await page(scope, receive, send)
+
+    assert (await ask(await begin(app), GET, LAST)).count(b"page") == 2
+
+
 async def test_sending_to_a_client_that_has_left_raises(begin: Start, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     ended = trio.Event()

@@ -50,6 +50,15 @@ def starlette_with(path: str, endpoint: Any, *, methods: tuple[str, ...] = ("GET
     return Starlette(routes=[Route(path, endpoint, methods=list(methods))], **keywords)
 
 
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """A server's, and that of a client that trusts it."""
+    authority = trustme.CA()
+    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(ours)
+    authority.configure_trust(theirs)
+    return ours, theirs
+
+
 async def curl(server: Server, path: str, *words: str) -> str:
     """What the ``curl`` program prints."""
     command = ["curl", "--silent", "--show-error", "--noproxy", "*", *words]
@@ -109,6 +118,28 @@ async def test_starlette_cancels_a_stream_whose_client_leaves(start: Start) -> N
         assert (await client.receive_some()).endswith(b"first\r\n")
     await ended.wait()
     assert server.snapshot().application_errors == 0
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_starlettes_question_whether_the_client_has_left_is_answered(start: Start, scheme: str) -> None:
+    asked, ended = trio.Event(), trio.Event()
+
+    async def wait(request: Request) -> Response:
+        while not await request.is_disconnected():
+            asked.set()
+            await trio.lowlevel.checkpoint()
+        ended.set()
+        return PlainTextResponse("to nobody")
+
+    ours, theirs = contexts()
+    server = await start(Echo, http=starlette_with("/", wait), ssl_context=ours if scheme == "https" else None)
+    client: trio.abc.Stream = await trio.open_tcp_stream("127.0.0.1", server.port)
+    if scheme == "https":
+        client = trio.SSLStream(client, theirs, server_hostname="localhost")
+    async with client:
+        await client.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asked.wait()
+    await ended.wait()
 
 
 async def test_starlettes_background_task_keeps_no_request_waiting(start: Start) -> None:
@@ -212,11 +243,6 @@ async def test_quart_trio(start: Start) -> None:
 
 
 async def test_tls(start: Start) -> None:
-    authority = trustme.CA()
-    ours, theirs = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(ours)
-    authority.configure_trust(theirs)
-
     async def tell(request: Request) -> Response:
         async def pieces() -> Any:
             yield request.url.scheme
@@ -224,6 +250,7 @@ async def test_tls(start: Start) -> None:
 
         return StreamingResponse(pieces())
 
+    ours, theirs = contexts()
     server = await start(Echo, http=starlette_with("/", tell), ssl_context=ours)
     async with client_of(server, verify=theirs) as client:
         assert (await client.get("/")).text == "https" + "!" * 1_000_000

@@ -99,6 +99,17 @@ class TlsWire(Wire):
             pass
         return data
 
+    def receive_nowait(self, *, insist: bool = False) -> bytes | None:
+        data = self._decrypt_and_answer()
+        if data is not None:
+            return data
+        records = self._inner.receive_nowait(insist=insist)
+        if records is None:
+            return None
+        self._feed(records)
+        data = self._decrypt_and_answer()
+        return b"" if data is None and not records else data
+
     async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
         self._take = take
         try:

@@ -70,8 +70,11 @@ class Wire(ABC):
         Checkpoint: always. Cancelled: nothing is lost.
         """
 
-    def receive_nowait(self) -> bytes | None:
+    def receive_nowait(self, *, insist: bool = False) -> bytes | None:
         """What has come already, as far as that is known without waiting; ``None``: nothing.
+
+        Args:
+            insist: look, even where nothing is known to have come.
 
         Raises:
             ConnectionLost: as from :meth:`receive`.
@@ -192,9 +195,9 @@ class SocketWire(Wire):
             raise ConnectionLost(f"nothing more can be read: {exc}") from exc
         return data
 
-    def receive_nowait(self) -> bytes | None:
+    def receive_nowait(self, *, insist: bool = False) -> bytes | None:
         try:
-            return self._read() if self._watch.is_ready else None
+            return self._read() if insist or self._watch.is_ready else None
         except OSError as exc:
             raise ConnectionLost(f"nothing more can be read: {exc}") from exc
 

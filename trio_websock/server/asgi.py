@@ -12,6 +12,7 @@ session reads off the call how it ended. Knows no WebSocket: those requests are 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias, final
@@ -88,6 +89,7 @@ class AsgiCall:
         "_channel",
         "_flushing",
         "_has_told_body",
+        "_has_told_leaving",
         "_head",
         "_listening",
         "_loss",
@@ -109,6 +111,7 @@ class AsgiCall:
         self._response = AsgiResponse(head.method, head.http_version)
         self._may_continue = head.expects_continue
         self._has_told_body = False
+        self._has_told_leaving = False
         self._scope = trio.CancelScope()
         self._reading = trio.Lock()  # middleware may listen for the client's leaving while an endpoint reads the body
         self._flushing = trio.Lock()  # several tasks may send: the events of a stream, and what keeps it alive
@@ -171,6 +174,8 @@ class AsgiCall:
     # What the application calls.
 
     async def _receive(self) -> _Event:
+        if trio.current_effective_deadline() == -math.inf and self._may_tell_leaving():
+            return {"type": _DISCONNECT}
         async with self._reading:
             with trio.CancelScope() as self._listening:
                 if not self._answered.is_set() and self._loss is None:
@@ -193,6 +198,19 @@ class AsgiCall:
             self._finish()
 
     # Inwards.
+
+    def _may_tell_leaving(self) -> bool:
+        """Whether the client has left, for Starlette, which asks for that in a scope that is cancelled already.
+
+        Once: who goes on asking in such a scope is to be cancelled.
+        """
+        if self._has_told_leaving:
+            return False
+        is_ours = not self._answered.is_set() and not self._reading.locked()  # else somebody else reads the wire
+        if is_ours and self._loss is None and self.body.is_complete and self._channel.has_left():
+            self._loss = ConnectionLost("the client has left")
+        self._has_told_leaving = self._answered.is_set() or self._loss is not None
+        return self._has_told_leaving
 
     async def _receive_event(self) -> _Event:
         try:

@@ -162,6 +162,17 @@ class HttpChannel:
             return
         await trio.sleep_forever()  # it sends requests ahead, and will read their answers
 
+    def has_left(self) -> bool:
+        """Whether the client has left, as far as that can be told without waiting. What it sends meanwhile is kept."""
+        if len(self._buffer) >= self._max_head_size:
+            return False
+        try:
+            data = self.wire.receive_nowait(insist=True)
+        except ConnectionLost:
+            return True
+        self._buffer += data or b""
+        return data == b""
+
     def request(self, head: Head, body: bytes) -> Request:
         """The request as the application sees it."""
         wire = self.wire
