@@ -29,6 +29,22 @@ def test_a_signal_ends_it(code: signal.Signals) -> None:
     run_announced(Quiet, lambda server: signal.raise_signal(code), {"port": 0})
 
 
+@pytest.mark.parametrize("code", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_startup_of_an_application_lets_it_clean_up(code: signal.Signals) -> None:
+    has_cleaned_up = False
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal has_cleaned_up
+        try:
+            signal.raise_signal(code)
+            await trio.sleep_forever()
+        finally:
+            has_cleaned_up = True
+
+    run(Quiet, port=0, http=app)
+    assert has_cleaned_up
+
+
 def test_it_ends_when_the_server_is_shut_down_from_inside() -> None:
     def announce(server: Server) -> None:
         server._begin_shutdown(restart=False, grace=0, rate=None)  # as a handler might, by server.shutdown()
