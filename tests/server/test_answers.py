@@ -41,6 +41,12 @@ def test_a_date_is_sent_in_the_fixed_form_of_http() -> None:
     assert re.search(date, serialize_response(Response()))
 
 
+def test_a_date_of_the_application_is_not_doubled() -> None:
+    date = "Sun, 06 Nov 1994 08:49:37 GMT"
+    answer = serialize_response(Response(200, b"", {"date": date}))
+    assert (answer.lower().count(b"date:"), answer.count(date.encode())) == (1, 1)
+
+
 def test_an_answer_to_head_has_the_length_but_not_the_body() -> None:
     assert text_of(Response(200, b"abc"), is_head=True).endswith(b"Content-Length: 3\r\n\r\n")
 

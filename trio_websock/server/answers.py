@@ -49,11 +49,11 @@ def serialize_response(response: Response, *, is_head: bool = False, closes: boo
 
     Source: RFC 9112 §4, §6.
     """
-    body = encoded_body(response)
-    lines = status_lines(response.status)
+    body, headers = encoded_body(response), Headers(response.headers)
+    lines = status_lines(response.status, has_date="date" in headers)
     if response.status not in BODILESS:
         lines += _content_lines(response, body)
-    lines += checked_lines(Headers(response.headers).pairs(), RESPONSE_FIELDS)
+    lines += checked_lines(headers.pairs(), RESPONSE_FIELDS)
     if closes and not asks_to_close(response):
         lines.append("Connection: close")
     head = "\r\n".join([*lines, "\r\n"]).encode("latin-1")
@@ -102,9 +102,10 @@ def serialize_switch(
     return (text + "\r\n").encode("latin-1")
 
 
-def status_lines(status: int) -> list[str]:
-    """What a response begins with: the status line, and the date."""
-    return [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}", f"Date: {_date()}"]
+def status_lines(status: int, *, has_date: bool) -> list[str]:
+    """What a response begins with: the status line, and the date unless the application has told it."""
+    lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, '')}"]
+    return lines if has_date else [*lines, f"Date: {_date()}"]
 
 
 def checked_lines(pairs: Iterable[tuple[str, str]], reserved: frozenset[str] = frozenset()) -> Iterable[str]:

@@ -90,9 +90,8 @@ class AsgiResponse:
         status = event.get("status")
         if not isinstance(status, int) or not 200 <= status <= 599:
             raise LocalError(f"the status of a response must be an integer from 200 to 599, not {describe(status)}")
-        lines = status_lines(status)
         fields = _Fields(event.get("headers", ()))
-        self._lines = [*(lines[:1] if fields.has_date else lines), *checked_lines(fields.others)]
+        self._lines = [*status_lines(status, has_date=fields.has_date), *checked_lines(fields.others)]
         self._connection = list(checked_lines(fields.connection))
         self.closes = fields.asks_to_close
         self._length = fields.length
