@@ -143,6 +143,17 @@ async def test_a_socket_that_does_not_listen_is_refused() -> None:
         await open_entrances(ServerOptions(listeners=[sock]))
 
 
+async def test_what_another_server_has_closed_is_refused() -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    await (await open_one(listeners=[listener])).aclose()
+    with pytest.raises(OptionError, match="listeners must be listeners or sockets that are open"):
+        await open_entrances(ServerOptions(listeners=[listener]))
+    sock = socket.socket()
+    sock.close()
+    with pytest.raises(OptionError, match="listeners must be listeners or sockets that are open"):
+        await open_entrances(ServerOptions(listeners=[sock]))
+
+
 async def test_something_that_is_no_listener_is_refused() -> None:
     with pytest.raises(OptionError, match="listeners must be"):
         await open_entrances(ServerOptions(listeners=[42]))  # type: ignore[list-item]  # the point of the test

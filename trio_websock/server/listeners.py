@@ -167,6 +167,8 @@ async def open_entrances(options: ServerOptions) -> list[Entrance]:
 def _entrance_of(given: object) -> Entrance:
     if isinstance(given, trio.SocketListener):
         given = given.socket
+    if isinstance(given, (socket.socket, trio.socket.SocketType)) and given.fileno() < 0:
+        raise OptionError("listeners", given, "listeners or sockets that are open")
     if isinstance(given, trio.socket.SocketType):
         given = socket.socket(fileno=given.detach())
     if isinstance(given, socket.socket):
