@@ -355,6 +355,22 @@ async def test_when_the_grace_is_over_calls_are_cancelled(
     assert trio.current_time() == pytest.approx(6, abs=0.1)
 
 
+async def test_when_the_grace_is_over_nobody_takes_a_part_of_a_response_for_the_whole(begin: Start) -> None:
+    async def app(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await send(START)
+            await send(body(b"part", more=True))
+            await trio.sleep_forever()
+
+    server = await begin(app, grace=0)
+    async with await trio.open_tcp_stream("127.0.0.1", server.port) as client:
+        await client.send_all(b"GET / HTTP/1.0\r\n\r\n")  # the end of the connection is that of the body
+        await client.receive_some()
+        await server.shutdown()
+        with pytest.raises(trio.BrokenResourceError):
+            await read_strictly(client)
+
+
 @pytest.mark.parametrize("turns", range(0, 40, 3))
 async def test_cancelled_at_any_moment_the_application_ends_and_the_stream_is_closed(turns: int) -> None:
     running: set[int] = set()

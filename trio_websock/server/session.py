@@ -285,7 +285,12 @@ class Session:
         self._phase = Phase.ANSWERING
         self._patience.extend(math.inf)  # the application's time is its own
         call = http.call(channel, head, request)
-        await call.wait_answered()
+        try:
+            await call.wait_answered()
+        except trio.Cancelled:  # the grace is over
+            if not (call.is_complete or call.is_untouched):
+                self._wire.abort()  # the client must not take what it has for the whole
+            raise
         if not call.is_complete:
             await self._make_up_for(call, is_head=head.method == "HEAD")
             return False
@@ -300,7 +305,7 @@ class Session:
 
     async def _make_up_for(self, call: AsgiCall, *, is_head: bool) -> None:
         if not call.is_untouched:
-            self._wire.abort()  # the client must not take what it has for the whole
+            self._wire.abort()  # as above
             return
         if call.fault is not None:
             raise call.fault
