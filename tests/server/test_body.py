@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+
 import pytest
 
 from trio_websock.server.body import body_for
@@ -41,6 +44,25 @@ def test_line_feeds_inside_chunks_are_content() -> None:
     body = body_for(None, 10)
     body.receive_data(b"4\r\n\n\r\n\n\r\n0\r\n\r\n")
     assert body.content() == b"\n\r\n\n"
+
+
+def test_line_feeds_inside_a_chunk_do_not_make_it_dearer() -> None:
+    calls: Counter[str] = Counter()
+    sys.setprofile(lambda frame, event, arg: calls.update([event]))
+    body_for(None, 10_000).receive_data(b"1000\r\n" + b"\n" * 0x1000 + b"\r\n0\r\n\r\n")
+    sys.setprofile(None)
+    assert calls.total() < 0x1000
+
+
+@pytest.mark.parametrize("piece_size", [1, 7, 1000])
+def test_the_size_of_a_chunk_is_known_however_it_is_written(piece_size: int) -> None:
+    content = b"0\r\n\r\n" * 50
+    data = b"0" * 30 + b"64;0=0\r\n" + content[:100] + b"\r\n096\r\n" + content[100:] + b"\r\n00;5\r\n\r\n"
+    body = body_for(None, 1000)
+    for start in range(0, len(data), piece_size):
+        assert not body.is_complete
+        assert body.receive_data(data[start : start + piece_size]) == b""
+    assert (body.is_complete, body.content()) == (True, content)
 
 
 def test_a_sized_body_over_the_limit_is_refused_before_it_comes() -> None:

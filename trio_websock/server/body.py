@@ -6,6 +6,7 @@ reads, unless it is taken piece by piece. Pure.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from typing import final
 
@@ -17,6 +18,9 @@ __all__ = ["Body", "ChunkedBody", "SizedBody", "body_for"]
 
 # A chunk of one byte costs five more, and may carry an extension; a body that is nearly all framing is an attack.
 MAX_FRAMING_RATIO = 16
+
+_DIGITS = re.compile(rb"[0-9A-Fa-f]*")
+_SIZE_LEN = 17  # a size has 64 bits at most, and then something else
 
 
 class Body(ABC):
@@ -91,11 +95,13 @@ class SizedBody(Body):
 class ChunkedBody(Body):
     """Chunks up to the empty one, and trailers, which are dropped. Source: RFC 9112 §7.1."""
 
-    __slots__ = ("_chunks", "_max_size", "_parser", "_taken")
+    __slots__ = ("_chunks", "_line", "_max_size", "_missing", "_parser", "_taken")
 
     def __init__(self, max_size: float) -> None:
         self._max_size = max_size
         self._taken = 0
+        self._line = b""  # the beginning of the present line, as far as it may tell a size
+        self._missing = 0  # bytes of the present chunk and the end of its line
         self._chunks = _Chunks()
         # A parser of its own: one that has seen "Upgrade" would leave the chunks to us.
         self._parser = httptools.HttpRequestParser(self._chunks)
@@ -107,22 +113,36 @@ class ChunkedBody(Body):
 
     def receive_data(self, data: bytes) -> bytes:
         # llhttp cannot be stopped behind the last chunk. Every body ends at the end of a line, so it gets one at a
-        # time.
+        # time; but the inside of a chunk at once, which may be nothing but line feeds.
         start = 0
         while start < len(data) and not self.is_complete:
-            end = data.find(b"\n", start) + 1 or len(data)
-            self._receive_line(data[start:end])
+            end = start + self._missing if self._missing else data.find(b"\n", start) + 1 or len(data)
+            self._receive_piece(data[start:end])
             start = end
         return data[start:]
 
-    def _receive_line(self, line: bytes) -> None:
-        self._taken += len(line)
+    def _receive_piece(self, piece: bytes) -> None:
+        self._taken += len(piece)
         try:
-            self._parser.feed_data(line)
+            self._parser.feed_data(piece)
         except httptools.HttpParserError as exc:
             raise BadRequest(400, f"expected a chunked body (RFC 9112 §7.1): {exc}") from exc
         if len(self._chunks.data) > self._max_size or self._taken > MAX_FRAMING_RATIO * (self._max_size + 1024):
             raise _too_large(self._max_size)
+        if self._missing:
+            self._missing -= len(piece)
+        else:
+            self._learn_size(piece)
+
+    def _learn_size(self, piece: bytes) -> None:
+        """Learn how long a chunk is from a piece of the line before it; llhttp has found it good, but does not say."""
+        self._line = (self._line + piece).lstrip(b"0")[:_SIZE_LEN]
+        if not piece.endswith(b"\n"):
+            return
+        size = int(b"0" + _DIGITS.match(self._line)[0], 16) if self._chunks.has_begun else 0  # type: ignore[index]
+        self._missing = size + 2 if size else 0  # with the end of the line behind it
+        self._chunks.has_begun = False
+        self._line = b""
 
     def content(self) -> bytes:
         return bytes(self._chunks.data)
@@ -136,11 +156,15 @@ class ChunkedBody(Body):
 class _Chunks:
     """What llhttp reports of the chunks."""
 
-    __slots__ = ("data", "is_complete")
+    __slots__ = ("data", "has_begun", "is_complete")
 
     def __init__(self) -> None:
         self.data = bytearray()
+        self.has_begun = False
         self.is_complete = False
+
+    def on_chunk_header(self) -> None:
+        self.has_begun = True
 
     def on_body(self, data: bytes) -> None:
         self.data += data
