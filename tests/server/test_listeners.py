@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,6 +142,14 @@ async def test_a_socket_that_does_not_listen_is_refused() -> None:
         pytest.raises(OptionError, match="listeners must be listeners or sockets that listen"),
     ):
         await open_entrances(ServerOptions(listeners=[sock]))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="abstract names are Linux's own")
+async def test_the_address_of_an_abstract_unix_socket_is_its_name_as_it_was_given(tmp_path: Path) -> None:
+    name = f"\0{tmp_path}"
+    entrance = await open_one(path=name)
+    assert entrance.address == name
+    await entrance.aclose()
 
 
 async def test_what_another_server_has_closed_is_refused() -> None:

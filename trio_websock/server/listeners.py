@@ -182,7 +182,9 @@ def _entrance_of(given: object) -> Entrance:
 
 def _address_of(sock: socket.socket | trio.socket.SocketType) -> tuple[str, int] | str | None:
     name = sock.getsockname()
-    return name[:2] if isinstance(name, tuple) else name or None
+    if isinstance(name, tuple):
+        return name[:2]
+    return os.fsdecode(name) or None  # Linux tells its abstract names as bytes
 
 
 def _address_of_listener(listener: object) -> tuple[str, int] | str | None:
