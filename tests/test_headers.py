@@ -17,6 +17,18 @@ def test_headers_are_found_in_any_case_and_repetition_is_kept(name: str) -> None
     assert (headers[name], headers.get_all(name), name in headers) == ("a=1", ["a=1", "b=2"], True)
 
 
+def test_headers_are_equal_if_every_value_of_every_name_is() -> None:
+    assert Headers([("A", "1"), ("b", "2"), ("a", "3")]) == Headers([("B", "2"), ("a", "1"), ("A", "3")])
+    assert Headers([("a", "1"), ("a", "2")]) != Headers([("a", "1")])
+    assert Headers([("a", "1"), ("a", "2")]) != Headers([("a", "2"), ("a", "1")])
+
+
+def test_headers_equal_a_mapping_that_tells_all_of_them() -> None:
+    assert Headers([("A", "1")]) == {"a": "1"}
+    assert Headers([("a", "1"), ("a", "2")]) != {"a": "1"}
+    assert Headers() != ()
+
+
 def test_headers_keep_their_spelling_and_order() -> None:
     assert Headers(COOKIES).pairs() == tuple(COOKIES)
 

@@ -79,6 +79,20 @@ class MultiMapping(Mapping[str, str]):
                 self._first_values.setdefault(self._fold(name), value)
         return self._first_values
 
+    def __eq__(self, other: object) -> bool:
+        # A Mapping's own would compare the first values only: two cookies would be as good as one.
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        if isinstance(other, MultiMapping):
+            return self._all_values() == other._all_values()
+        return self._all_values() == {name: [value] for name, value in other.items()}
+
+    def _all_values(self) -> Mapping[str, list[str]]:
+        values: dict[str, list[str]] = {}
+        for name, value in self._pairs:
+            values.setdefault(self._fold(name), []).append(value)
+        return values
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self._pairs)!r})"
 
@@ -169,12 +183,7 @@ def trusted_headers(pairs: Iterable[tuple[str, str]], values: Mapping[str, list[
 
 def values_by_name(headers: Headers) -> Mapping[str, list[str]]:
     """Every value of every header, by its name in lower case."""
-    if headers._values is not None:
-        return headers._values
-    values: dict[str, list[str]] = {}
-    for name, value in headers._pairs:
-        values.setdefault(name.lower(), []).append(value)
-    return values
+    return headers._all_values() if headers._values is None else headers._values
 
 
 def forget_index(headers: Headers) -> None:
