@@ -17,6 +17,7 @@ __all__ = [
     "Headers",
     "MultiMapping",
     "forget_index",
+    "kinds_of",
     "trusted_headers",
     "values_by_name",
 ]
@@ -119,10 +120,13 @@ def _no_pairs(given: object) -> TypeError:
 
 
 def _no_header(pair: object) -> TypeError:
-    # Not what they are: a value may be a secret.
+    return TypeError(f"a header must be a name and a value, both str, not {kinds_of(pair)}")
+
+
+def kinds_of(pair: object) -> str:
+    """What came in the place of a header, for the text of an error; never the value, which may be a secret."""
     parts = pair if isinstance(pair, (list, tuple)) and len(pair) == 2 else (pair,)
-    given = " and ".join(type(part).__name__ for part in parts)
-    return TypeError(f"a header must be a name and a value, both str, not {given}")
+    return " and ".join(type(part).__name__ for part in parts)
 
 
 class Headers(MultiMapping):

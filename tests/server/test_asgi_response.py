@@ -142,6 +142,11 @@ def test_headers_that_may_not_be_sent_are_refused_and_another_answer_is_possible
     assert response.serialize(start(500), closes=False) == []
 
 
+def test_what_is_no_header_is_told_without_its_value() -> None:
+    with pytest.raises(LocalError, match=r"both bytes, not str and str$"):
+        AsgiResponse("GET", "1.1").serialize(start(headers=[("cookie", "secret")]), closes=False)  # type: ignore[list-item]
+
+
 @pytest.mark.parametrize("status", [None, "200", 199, 101, 600])
 def test_a_status_that_may_not_be_sent_is_refused(status: Any) -> None:
     with pytest.raises(LocalError, match="integer from 200 to 599"):

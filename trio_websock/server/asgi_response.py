@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, final
 
 from ..errors import LocalError, StateError, describe
+from ..headers import kinds_of
 from ..response import BODILESS
 from .answers import checked_lines, status_lines
 
@@ -190,4 +191,4 @@ def _decoded(pair: tuple[bytes, bytes]) -> tuple[str, str]:
         name, value = pair
         return name.decode("latin-1"), value.decode("latin-1")
     except (TypeError, ValueError, AttributeError) as exc:
-        raise LocalError(f"a header must be a name and a value, both bytes, not {describe(pair)}") from exc
+        raise LocalError(f"a header must be a name and a value, both bytes, not {kinds_of(pair)}") from exc
