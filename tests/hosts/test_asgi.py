@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Coroutine
 from typing import Any
@@ -265,11 +266,21 @@ async def test_a_scope_of_another_type_is_refused() -> None:
         await AsgiApp(Echo)({"type": "email"}, trio.sleep_forever, trio.sleep_forever)
 
 
-async def test_a_negative_grace_is_refused() -> None:
-    with pytest.raises(OptionError):
-        AsgiApp(Echo, grace=-1)
-    with pytest.raises(OptionError):
-        await AsgiApp(Echo).shutdown(grace=-1)
+@pytest.mark.parametrize("grace", [-1, "5", None, math.nan])
+def test_a_grace_that_is_no_number_of_seconds_is_refused(grace: Any) -> None:
+    with pytest.raises(OptionError, match="grace must be zero or more seconds"):
+        AsgiApp(Echo, grace=grace)
+
+
+async def test_so_is_that_of_a_shutdown() -> None:
+    with pytest.raises(OptionError, match="grace must be zero or more seconds"):
+        await AsgiApp(Echo).shutdown(grace="5")  # type: ignore[arg-type]  # the point of the test
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, None, "1"])
+def test_a_size_of_bodies_that_is_no_number_of_bytes_is_refused(size: Any) -> None:
+    with pytest.raises(OptionError, match="max_body_size must be"):
+        AsgiApp(Echo, max_body_size=size)
 
 
 def test_an_unknown_option_is_refused() -> None:

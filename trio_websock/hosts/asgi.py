@@ -28,7 +28,8 @@ import trio
 
 from ..application import Application
 from ..connection import Connection
-from ..errors import OptionError, StateError
+from ..errors import StateError
+from ..option_checks import check_count, check_seconds
 from ..options import ConnectionKeywords, Options
 from ..parking import Parking
 from .asgi_exchange import open_exchange
@@ -78,8 +79,8 @@ class AsgiApp:
         max_body_size: int = 1024 * 1024,
         **options: Unpack[ConnectionKeywords],
     ) -> None:
-        if not grace >= 0:
-            raise OptionError("grace", grace, "zero or more seconds")
+        check_seconds("grace", grace, allow_zero=True)
+        check_count("max_body_size", max_body_size, "a positive number of bytes")
         self._service = Service(handler_or_app, Options().merged(options), max_body_size)
         self._grace = grace
         self._lock = threading.Lock()
@@ -120,15 +121,14 @@ class AsgiApp:
             grace: seconds for all of it; by default that of the constructor.
 
         Raises:
-            OptionError: a negative grace.
+            OptionError: a grace that is no number of seconds.
 
         Checkpoint: if there is something to wait for.
         Cancelled: the shutdown goes on; only the waiting ends.
         Source: the shutdown of ``serve``.
         """
         seconds = self._grace if grace is None else grace
-        if not seconds >= 0:
-            raise OptionError("grace", grace, "zero or more seconds")
+        check_seconds("grace", seconds, allow_zero=True)
         self._closed_in = _current_run()
         if trio.lowlevel.in_trio_run():
             await self._service.shutdown(restart, seconds)
