@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -133,6 +134,19 @@ async def test_an_option_that_cannot_be_kept_is_refused_before_the_stream_is_tou
         await serve_stream(theirs, Echo, **options)
     await theirs.send_all(b"mine")
     assert await ours.receive_some() == b"mine"
+
+
+async def test_what_is_no_stream_is_refused() -> None:
+    with socket.socket() as sock, pytest.raises(TypeError, match=r"expected a trio\.abc\.Stream, not <socket"):
+        await serve_stream(sock, Echo)  # type: ignore[arg-type]  # the point of the test
+
+
+async def test_a_leftover_that_is_no_bytes_is_refused_before_the_stream_is_touched() -> None:
+    client, stream = open_memory_streams()
+    with pytest.raises(TypeError, match="leftover must be bytes, not bytearray"):
+        await serve_stream(stream, Echo, request=REQUEST, leftover=bytearray(TEXT))  # type: ignore[arg-type]
+    await client.send_all(b"still open")
+    assert await stream.receive_some() == b"still open"
 
 
 async def test_the_head_of_a_request_is_bounded() -> None:

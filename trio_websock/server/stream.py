@@ -17,7 +17,7 @@ from ..behaviour.reasons import NORMAL
 from ..behaviour.results import Stop
 from ..codes import CloseCode
 from ..connection import Connection
-from ..errors import OptionError, StateError
+from ..errors import OptionError, StateError, describe
 from ..hosts.stream_wire import wire_for
 from ..hosts.wire import Wire
 from ..nursery import run_connection
@@ -75,8 +75,8 @@ async def serve_stream(
             here: whoever serves many streams starts and ends it.
 
     Raises:
-        TypeError: an option that does not exist here, or neither a handler nor a function. The stream has not been
-            touched.
+        TypeError: an option that does not exist here, neither a handler nor a function, or no stream. The stream has
+            not been touched.
         OptionError: an option with a value that is not allowed; ``compress`` beside a ``request``, whose answer must
             have named it.
 
@@ -87,6 +87,10 @@ async def serve_stream(
         peer; a client that has not got so far is dropped.
     Source: RFC 6455 §4.2 without, §5 with a ``request``.
     """
+    if not isinstance(stream, trio.abc.Stream):
+        raise TypeError(f"expected a trio.abc.Stream, not {describe(stream)}")
+    if not isinstance(leftover, bytes):
+        raise TypeError(f"leftover must be bytes, not {type(leftover).__name__}")
     if request is None and (subprotocol is not None or leftover):
         raise TypeError("subprotocol and leftover go with the request of a handshake that has been answered elsewhere")
     server_options, connection_options = _split_options(options, CONNECTION_NAMES if request else STREAM_NAMES)
