@@ -26,7 +26,8 @@ def run(handler_or_app: object | Application, **options: Unpack[ServerKeywords])
     """Run Trio and :func:`serve` until SIGINT or SIGTERM, and then until the last client has gone.
 
     The first signal shuts down gracefully, the second aborts at once; from the third on signals do what they do in
-    any program. While the application given as ``http`` starts, the first one cancels that.
+    any program. While the application given as ``http`` starts, SIGTERM cancels that, and SIGINT is a
+    ``KeyboardInterrupt``.
 
     Args:
         handler_or_app: see :func:`serve`.
@@ -57,11 +58,21 @@ def _keep_quiet(server: Server) -> None:
 
 
 async def _serve_until_signal(serving: _Serving, announce: Callable[[Server], object]) -> None:
-    servers: list[Server] = []  # none, as long as it starts
     async with trio.open_nursery() as nursery:
-        await nursery.start(_heed_signals, servers, nursery)
-        servers.append(await nursery.start(_serve_to_the_end, serving, nursery.cancel_scope))
-        announce(servers[0])
+        async with trio.open_nursery() as startup:
+            await startup.start(_cancel_at_sigterm, nursery.cancel_scope)
+            server: Server = await nursery.start(_serve_to_the_end, serving, nursery.cancel_scope)
+            startup.cancel_scope.cancel()
+        await nursery.start(_heed_signals, server, nursery)
+        announce(server)
+
+
+async def _cancel_at_sigterm(scope: trio.CancelScope, task_status: trio.TaskStatus[None]) -> None:
+    # SIGINT is left to Python, which also gets through to a startup that blocks.
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        task_status.started()
+        await anext(signals)
+        scope.cancel()
 
 
 async def _serve_to_the_end(serving: _Serving, scope: trio.CancelScope, task_status: trio.TaskStatus[Server]) -> None:
@@ -69,13 +80,10 @@ async def _serve_to_the_end(serving: _Serving, scope: trio.CancelScope, task_sta
     scope.cancel()  # there is nobody left to be signalled
 
 
-async def _heed_signals(servers: list[Server], nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
+async def _heed_signals(server: Server, nursery: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         task_status.started()
         await anext(signals)
-        if servers:
-            nursery.start_soon(servers[0].shutdown)
-        else:
-            nursery.cancel_scope.cancel()
+        nursery.start_soon(server.shutdown)
         await anext(signals)
-    await servers[0].shutdown(grace=0)
+    await server.shutdown(grace=0)
