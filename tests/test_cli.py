@@ -280,6 +280,20 @@ def test_an_import_that_fails_inside_the_module_shows_where(command: Command) ->
     assert "No module named 'no_such_module_at_all'" in errors
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["open('settings.toml')", "import trio_websock; trio_websock.Deflate(level=99)"],
+    ids=["OSError", "OptionError"],
+)
+@pytest.mark.parametrize("words", [["faulty"], ["site_under_test:app", "--http", "faulty:app"]], ids=["target", "http"])
+def test_whatever_a_module_raises_shows_where(command: Command, tmp_path: Path, line: str, words: list[str]) -> None:
+    (tmp_path / "faulty.py").write_text(f"{line}\n")
+    process = command(*words)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "faulty.py" in errors
+
+
 def test_a_word_that_is_no_number_is_told_by_its_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         cli.main(["site:app", "--grace", "long"])

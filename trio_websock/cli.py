@@ -91,18 +91,28 @@ def _search_here() -> None:
 def _serve(words: Sequence[str]) -> int:
     given = vars(_parser().parse_args(words))
     logging.basicConfig(level=given.pop("log_level").upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        # Whatever a module raises while it is imported is its own fault, and its traceback says where.
+        target = load_target(given.pop("target"))
+        if given["http"] is not None:
+            given["http"] = _load(given["http"])
+        return _run(target, given)
+    except _Unusable as exc:
+        return _complain(str(exc))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(target: object, given: dict[str, Any]) -> int:
     announcement = _Announcement()
     try:
-        target = load_target(given.pop("target"))
         run_announced(target, announcement, _keywords(given))
-    except (_Unusable, OptionError, StartupFailed) as exc:
+    except (OptionError, StartupFailed) as exc:
         return _complain(str(exc))
     except OSError as exc:
         if announcement.is_made:
             raise
         return _complain(exc.strerror or str(exc))
-    except KeyboardInterrupt:
-        return INTERRUPTED
     return 0
 
 
@@ -202,8 +212,6 @@ def _keywords(given: dict[str, Any]) -> ServerKeywords:
     certfile, keyfile = keywords.pop("ssl_certfile", None), keywords.pop("ssl_keyfile", None)
     if certfile or keyfile:
         keywords["ssl_context"] = _load_certificate(certfile, keyfile)
-    if "http" in keywords:
-        keywords["http"] = _load(keywords["http"])
     if "host" in keywords:
         keywords["host"] = None if "*" in keywords["host"] else keywords["host"]
     if "port" not in keywords and "path" not in keywords:
