@@ -18,9 +18,10 @@ from typing import final
 
 import trio
 
-__all__ = ["IdleClock"]
+__all__ = ["LAST_LOOK", "IdleClock"]
 
 SLACK = 0.05  # of the timeout: the price of moving the deadline rarely
+LAST_LOOK = 0.02  # of the timeout: for what lies in the kernel, before a peer is judged silent
 
 
 @final

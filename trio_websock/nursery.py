@@ -31,7 +31,7 @@ from .dispatch import Dispatcher
 from .errors import only_exception
 from .exit import Exit
 from .faults import is_by_child
-from .idle import IdleClock
+from .idle import LAST_LOOK, IdleClock
 from .keepalive import Keepalive
 from .transport import Arrival
 from .writer import Writer
@@ -39,8 +39,6 @@ from .writer import Writer
 __all__ = ["run_connection"]
 
 logger: logging.Logger = logging.getLogger("trio_websock.connection")
-
-LAST_LOOK = 0.02  # of the timeout: for what lies in the kernel, before a peer is judged silent
 
 
 async def run_connection(connection: Connection, handler: BoundHandler, args: object) -> Reason:

@@ -10,7 +10,7 @@ import trio
 import trustme
 
 from trio_websock.protocol.upgrade import accept_key
-from trio_websock.testing.memory_listener import MemoryStream, open_memory_streams
+from trio_websock.testing.memory_listener import open_memory_streams
 
 URL = "ws://example.com/path?query=1"
 
@@ -18,7 +18,7 @@ URL = "ws://example.com/path?query=1"
 class ScriptedServer:
     """The server's end: answers the handshake, then sends and reads bytes as they are."""
 
-    def __init__(self, stream: MemoryStream) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
         self.buffer = b""
         self.head = ""
@@ -72,15 +72,16 @@ class ScriptedServer:
 
 
 Script = Callable[[ScriptedServer], Awaitable[None]]
-StartServer = Callable[..., MemoryStream]
+StartServer = Callable[..., trio.abc.Stream]
+StreamPair = tuple[trio.abc.Stream, trio.abc.Stream]
 
 
 @pytest.fixture
 def start_server(nursery: trio.Nursery) -> StartServer:
     """``stream = start_server(script)``: the client's end; ``script(server)`` runs beside the test."""
 
-    def start(script: Script, buffer_size: int = 64 * 1024) -> MemoryStream:
-        ours, theirs = open_memory_streams(buffer_size)
+    def start(script: Script, buffer_size: int = 64 * 1024, streams: StreamPair | None = None) -> trio.abc.Stream:
+        ours, theirs = streams or open_memory_streams(buffer_size)
         nursery.start_soon(run, script, ScriptedServer(theirs))
         return ours
 
@@ -94,13 +95,13 @@ def start_server(nursery: trio.Nursery) -> StartServer:
 
 
 @pytest.fixture
-def start_servers(start_server: StartServer) -> Callable[..., Callable[[], Awaitable[MemoryStream]]]:
+def start_servers(start_server: StartServer) -> Callable[..., Callable[[], Awaitable[trio.abc.Stream]]]:
     """``stream=start_servers(*scripts)``: opens a stream to the next of them at each attempt, and is refused then."""
 
-    def start(*scripts: Script) -> Callable[[], Awaitable[MemoryStream]]:
+    def start(*scripts: Script) -> Callable[[], Awaitable[trio.abc.Stream]]:
         waiting = iter(scripts)
 
-        async def open_stream() -> MemoryStream:
+        async def open_stream() -> trio.abc.Stream:
             script = next(waiting, None)
             if script is None:
                 raise ConnectionRefusedError("nobody listens here any more")

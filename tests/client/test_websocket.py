@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
 
 import pytest
 import trio
@@ -316,6 +318,19 @@ async def test_silence_ends_it_if_a_timeout_was_asked_for(start_server, autojump
         with pytest.raises(ConnectionClosed, match="idle timeout"):
             await websocket.receive()
         assert 100 <= trio.current_time() - start <= 110
+
+
+async def test_a_server_is_not_silent_whose_message_came_while_the_thread_was_blocked(start_server, mock_clock):
+    ours, theirs = (trio.socket.from_stdlib_socket(end) for end in socket.socketpair())
+    stream = start_server(never, streams=(trio.SocketStream(ours), trio.SocketStream(theirs)))
+    async with open_over(stream, timeout=100, ping_interval=None) as websocket:
+        await wait_all_tasks_blocked(0.01)
+        with theirs:
+            os.write(theirs.fileno(), b"\x81\x01x")
+            mock_clock.jump(
+                107
+            )  # later than the silence is judged, and not so late that it is known for a blocked thread
+            assert await websocket.receive() == "x"
 
 
 async def test_a_server_may_be_silent_for_ever(start_server, autojump_clock):

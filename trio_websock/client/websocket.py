@@ -21,7 +21,7 @@ from ..behaviour.reasons import Close, Error, Normal, Reason, Remote, Timeout
 from ..codes import CloseCode
 from ..connection import Connection
 from ..errors import RemoteError
-from ..idle import IdleClock
+from ..idle import LAST_LOOK, IdleClock
 from ..keepalive import Keepalive
 from ..messages import Message, Outgoing, Payload, Ping, Pong, encode_message
 from ..options import Options
@@ -303,7 +303,7 @@ class WebSocket:
     async def _read_all(self) -> None:
         if self._admit(self._transport.receive_nowait(self._inbox.room)):
             while not await self._read_while_heard():
-                if self._ending is None and self._idle.has_expired():
+                if self._ending is None and self._idle.has_expired() and not await self._find_late():
                     self._notice_silence(Timeout())
         await self._outlet.wait_flushed(self._check_started())
         await self._finish()
@@ -318,6 +318,12 @@ class WebSocket:
                     await inbox.wait_room()
                 await self._transport.receive_each(self._expect(), self._take)
         return self._has_ended
+
+    async def _find_late(self) -> bool:
+        """Read what came while somebody blocked the thread, and is in the kernel still; whether there was any."""
+        with trio.move_on_after(self._options.timeout * LAST_LOOK):
+            await self._transport.receive_each(self._expect(), self._take)
+        return self._has_ended or not self._idle.has_expired()
 
     def _expect(self) -> int:
         """How many arrivals there is room for; the clock runs while we wait for them."""
