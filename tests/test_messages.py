@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import enum
+import inspect
 from array import array
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -255,3 +257,15 @@ def test_a_list_that_contains_itself_is_refused(wrap: Any) -> None:
     payload.append(wrap(payload))
     with pytest.raises(MessageError, match="a payload contains itself"):
         encode_message(Text(payload))
+
+
+async def a_word() -> str:
+    return "word"
+
+
+@pytest.mark.parametrize("message_of", [lambda word: word, Text, lambda word: Binary([b"a", [word]])])
+def test_a_coroutine_is_told_as_a_forgotten_await_and_closed(message_of: Callable[[Any], Any]) -> None:
+    word = a_word()
+    with pytest.raises(MessageError, match=r"\(is an await missing\?\)$"):
+        encode_message(message_of(word))
+    assert inspect.getcoroutinestate(word) == inspect.CORO_CLOSED  # or there would be a warning of it elsewhere

@@ -7,14 +7,17 @@ that others make of a prepared one.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Final, TypeAlias, Union, final
 
 from .codes import Opcode
 from .errors import MessageError, describe
 
 __all__ = [
+    "AWAIT_HINT",
     "MAX_CONTROL_PAYLOAD",
     "MAX_FRAMES",
     "Binary",
@@ -31,6 +34,7 @@ __all__ = [
     "prepare",
 ]
 
+AWAIT_HINT = " (is an await missing?)"
 MAX_CONTROL_PAYLOAD = 125  # bytes; RFC 6455 §5.5
 MAX_FRAMES: Final = (
     8  # kept of one message: RFC 7692 has 7 sizes of a window that zlib takes, and there is the plain one
@@ -177,7 +181,7 @@ def _encode_any(message: Message, validate_utf8: bool) -> Outgoing:
     if opcode is None:
         data = _copy_bytes(message)
         if data is None:
-            raise MessageError(f"{describe(message)} is not a message: expected str, bytes, Text, Binary, Ping or Pong")
+            raise _refusal(message, "a message: expected str, bytes, Text, Binary, Ping or Pong")
         return Opcode.BINARY, data
     payload = _join_payload(message.payload, validate_utf8)  # type: ignore[union-attr]  # narrowed by its type
     if opcode is Opcode.TEXT:
@@ -215,8 +219,16 @@ def _encode_part(part: Payload, validate_utf8: bool) -> bytes:
         return b""
     data = _copy_bytes(part)
     if data is None:
-        raise MessageError(f"{describe(part)} is not a payload: expected str, bytes-like, None or a list of those")
+        raise _refusal(part, "a payload: expected str, bytes-like, None or a list of those")
     return data
+
+
+def _refusal(given: object, expected: str) -> MessageError:
+    hint = ""
+    if isinstance(given, CoroutineType) and inspect.getcoroutinestate(given) == inspect.CORO_CREATED:
+        given.close()  # the warning that nobody awaited it would show up elsewhere, at any time
+        hint = AWAIT_HINT
+    return MessageError(f"{describe(given)} is not {expected}{hint}")
 
 
 def _copy_bytes(data: object) -> bytes | None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias, final
 
 from ..codes import SENDABLE, Opcode, is_sendable
 from ..errors import MessageError, ResultError, describe
-from ..messages import Binary, Outgoing, Ping, Pong, Text, encode_message
+from ..messages import AWAIT_HINT, Binary, Outgoing, Ping, Pong, Text, encode_message
 from .reasons import Close, Reason, stop_outcome
 from .results import CloseDetail, Messages, Ok, Push, Reply, Stop
 
@@ -85,7 +85,7 @@ class Enforcer:
         forgotten = _coroutines_in(result)
         for coroutine in forgotten:
             coroutine.close()  # the warning that nobody awaited it would show up elsewhere, at any time
-        hint = " (is an await missing?)" if forgotten else ""
+        hint = AWAIT_HINT if forgotten and not expected.endswith(AWAIT_HINT) else ""
         return ResultError(self._handler, callback, result, expected + hint)
 
     def _check_stop(self, result: Stop[object]) -> Outcome:
