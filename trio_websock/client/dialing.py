@@ -73,8 +73,10 @@ async def _follow(address: Address, client: ClientOptions, options: Options) -> 
         try:
             return await _dial(address, request, client, options)
         except UpgradeRejected as exc:
-            if exc.response.status not in _REDIRECTS or followed == client.max_redirects:
+            if exc.response.status not in _REDIRECTS:
                 raise
+            if followed == client.max_redirects:
+                raise UpgradeRejected(exc.response, f"max_redirects is {followed}") from None
             target = _next_address(address, exc.response, client)
         if not target.shares_origin(address):
             # For good: what leads back here may be another's choice.
