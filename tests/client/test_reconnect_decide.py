@@ -151,3 +151,15 @@ async def test_a_place_that_is_none_is_refused_before_anything_is_waited_for(sta
     with pytest.raises(OptionError, match="url"):
         await connect(URL, Counter, 0, stream=start_servers(say(0, 1001)), reconnect=reconnect)
     assert trio.current_time() - start < 1000
+
+
+async def test_what_a_decision_raises_keeps_its_context_and_shows_no_group(start_servers, autojump_clock):
+    def decide(outage):
+        try:
+            return {}["token"]
+        except KeyError:
+            raise ValueError("no token")  # noqa: B904  # so that there is a context
+
+    with pytest.raises(ValueError, match="no token") as caught:
+        await connect(URL, Counter, 0, stream=start_servers(hang_up), reconnect=Reconnect(decide=decide))
+    assert isinstance(caught.value.__context__, KeyError)

@@ -143,7 +143,7 @@ class Client:
         await self._over.wait()
 
     async def _run(self, task_status: trio.TaskStatus[Client]) -> Reason:
-        cause: _Cause = Shutdown()
+        cause: _Cause | BaseException = Shutdown()
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -153,13 +153,13 @@ class Client:
                     self._nursery = None  # it takes no more tasks
                 nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
-            raise only_exception(group)  # noqa: B904  # out of its group; the context would show the group again
+            cause = only_exception(group)
         finally:
             self._over.set()
             self._tell_change()
             self.unhandled = self._forwarding.close()
-        if isinstance(cause, Exception):
-            raise cause
+        if isinstance(cause, BaseException):
+            raise cause  # out here, where it keeps its context and does not get the group for one
         return cause
 
     async def _enforce_grace(self) -> None:
