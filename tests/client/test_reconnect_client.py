@@ -169,9 +169,19 @@ class LateAnswer(trio.abc.Stream):
         self.client = None
 
 
-async def test_a_connection_that_opens_during_a_shutdown_is_dropped(nursery, start_servers, autojump_clock):
+class LateRefusal(LateAnswer):
+    """Leaves without an answer at such a moment."""
+
+    async def send_all(self, data):
+        self.answer = b""
+
+
+@pytest.mark.parametrize("late", [LateAnswer, LateRefusal])
+async def test_a_connection_that_opens_or_fails_during_a_shutdown_is_dropped(
+    late, nursery, start_servers, autojump_clock
+):
     async def open_stream():
-        streams.append(LateAnswer(nursery, client) if started.is_set() else await first())
+        streams.append(late(nursery, client) if started.is_set() else await first())
         return streams[-1]
 
     running, noted, started, streams = Running(nursery), [], trio.Event(), []

@@ -193,13 +193,15 @@ class Client:
 
     async def _dial(self) -> Opened | _Cause:
         with trio.CancelScope() as self._waiting:
+            opened: Opened | _Cause
             try:
                 opened = await open_transport(self._url, self._dialing, self._options)
             except (ConnectFailed, HandshakeError) as exc:
-                return exc
+                opened = exc
             if not self._is_closing:
                 return opened
-            opened.transport.abort()
+            if isinstance(opened, Opened):
+                opened.transport.abort()
         return Shutdown()
 
     async def _live(self, opened: Opened, task_status: trio.TaskStatus[Client]) -> tuple[Reason, bool]:
