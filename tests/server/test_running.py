@@ -63,8 +63,9 @@ def test_the_handlers_of_signals_are_put_back() -> None:
 
 
 def test_errors_come_bare_and_not_in_groups() -> None:
-    with pytest.raises(OptionError):
+    with pytest.raises(OptionError) as caught:
         run(Quiet, port=-1)
+    assert caught.value.__context__ is None
     with pytest.raises(OSError, match=r"cannot listen on 192\.0\.2\.1:80"):
         run(Quiet, host="192.0.2.1", port=80)
 

@@ -49,8 +49,10 @@ def run_announced(
     """:func:`run`, calling ``announce`` as soon as the server listens and signals are heeded."""
     try:
         trio.run(_serve_until_signal, partial(serve, handler_or_app, **options), announce)
+        return
     except BaseExceptionGroup as group:
-        raise only_exception(group)  # noqa: B904  # out of its group; the context would show the group again
+        failure = only_exception(group)
+    raise failure  # out here, where it keeps its context and does not get the group for one
 
 
 def _keep_quiet(server: Server) -> None:
