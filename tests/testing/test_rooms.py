@@ -46,6 +46,20 @@ def test_exception_of_a_task_comes_out_as_it_is() -> None:
         trio.run(share_a_room, 1)
 
 
+def test_exception_of_a_task_keeps_its_cause() -> None:
+    async def fail() -> None:
+        raise KeyError from ValueError()
+
+    async def main() -> None:
+        async with open_room() as room:
+            room.start_soon(fail)
+            await trio.sleep_forever()
+
+    with pytest.raises(KeyError) as caught:
+        trio.run(main)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
 def test_exceptions_of_several_tasks_come_out_as_a_group() -> None:
     with pytest.raises(BaseExceptionGroup) as caught:
         trio.run(share_a_room, 2)

@@ -33,6 +33,6 @@ async def open_room() -> AsyncIterator[trio.Nursery]:
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         if failure is None or isinstance(failure, trio.Cancelled):  # of the nursery, because of this very group
-            raise only_exception(group) from None
+            failure = only_exception(group)
     if failure is not None:
         raise failure
