@@ -91,7 +91,10 @@ def _proxy_of_environment(address: Address) -> Proxy | None:
     proxies = getproxies()
     for name in _VARIABLES[address.scheme]:
         if found := proxies.get(name):
-            return parse_proxy(_completed(name, found))
+            try:
+                return parse_proxy(_completed(name, found))
+            except OptionError as exc:  # of what nobody here has written
+                raise OptionError(f"{name}_proxy of the environment", exc.value, exc.expected) from None
     return None
 
 
