@@ -327,7 +327,7 @@ def test_an_output_that_cannot_be_written_is_told(port, capfd, monkeypatch):
 def test_what_cannot_be_is_told(capfd, monkeypatch):
     monkeypatch.setenv("ws_proxy", "ftp://p")
     assert command.connect_main(["ws://h.invalid", "-m", "x"]) == 2
-    assert capfd.readouterr().err.startswith("trio_websock: proxy must be")
+    assert capfd.readouterr().err.startswith("trio_websock: ws_proxy of the environment must be")
 
 
 @pytest.mark.parametrize("failure", [KeyboardInterrupt(), BaseExceptionGroup("", [KeyboardInterrupt()])])
