@@ -270,3 +270,17 @@ async def test_a_second_signal_waits_for_nobody(nursery):
     plan = plan_for(ours, wait=math.inf, close_timeout=math.inf)
     assert await run_exchange(plan, Script([Send("stay")]), Voice()) == ExitStatus.INTERRUPTED
     nursery.cancel_scope.cancel()
+
+
+async def test_a_signal_ends_it_though_nobody_reads_what_came(nursery, autojump_clock):
+    class Stalled(Voice):
+        async def wait_room(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            await trio.sleep_forever()
+
+    ours, theirs = open_memory_streams()
+    nursery.start_soon(serve_stream, theirs, Server)
+    voice = Stalled()
+    with trio.fail_after(60):
+        status = await run_exchange(plan_for(ours, wait=math.inf), Script([Send("stay")]), voice)
+    assert (status, type(voice[-1])) == (ExitStatus.TERMINATED, Closed)

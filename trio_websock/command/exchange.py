@@ -58,6 +58,7 @@ class _Exchange:
         self._source = source
         self._voice = voice
         self._websocket: WebSocket | None = None
+        self._using = trio.CancelScope()
         self._pings: dict[bytes, float] = {}  # payloads of pings without a pong, and when they were sent
         self._missing = plan.count or 0
         self._has_enough = trio.Event()
@@ -93,20 +94,21 @@ class _Exchange:
         websocket._pings.observer = self._tell_control
         self._voice.tell(Opened(self._plan.shown_url, websocket.subprotocol, websocket.response))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._receive, websocket, nursery.cancel_scope)
+            self._using = nursery.cancel_scope
+            nursery.start_soon(self._receive, websocket)
             await self._source.run(self._perform)
             with trio.move_on_after(self._plan.wait):
                 await self._has_enough.wait()
             await websocket.close()
 
-    async def _receive(self, websocket: WebSocket, scope: trio.CancelScope) -> None:
+    async def _receive(self, websocket: WebSocket) -> None:
         while (message := await websocket.receive_or_none()) is not None:
             self._voice.tell(Received(message))
             self._missing -= 1
             if self._missing == 0:
                 self._has_enough.set()
             await self._voice.wait_room()
-        scope.cancel()
+        self._using.cancel()
 
     def _tell_control(self, frame: Ping | Pong) -> None:
         payload = bytes(frame.payload)  # type: ignore[arg-type]  # bytes, as it has arrived
@@ -155,7 +157,11 @@ class _Exchange:
                     nursery.cancel_scope.cancel()
                 self._sum_up(ExitStatus(128 + number))
                 if self._websocket is not None:
-                    nursery.start_soon(self._websocket.close, 1000 if number == signal.SIGINT else 1001)
+                    nursery.start_soon(self._leave, self._websocket, 1000 if number == signal.SIGINT else 1001)
+
+    async def _leave(self, websocket: WebSocket, code: int) -> None:
+        await websocket.close(code)
+        self._using.cancel()  # it may be waiting for whoever reads what we write
 
     def _tell_end(self, websocket: WebSocket) -> None:
         ending = websocket.closed
