@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import pytest
 
 from trio_websock import ConnectFailed, ConnectionClosed
@@ -105,3 +108,18 @@ def test_keepalive_is_told_to_programs_only(capsys):
 def test_a_complaint_holds_no_control_characters(capsys):
     complain("a\x1bb")
     assert capsys.readouterr().err == "trio_websock: a\\x1bb\n"
+
+
+def test_without_a_standard_error_there_is_no_complaint_among_the_messages(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", None)
+    complain("nobody listens")
+    assert capsys.readouterr().out == ""
+
+
+def test_a_complaint_that_nobody_reads_changes_nothing(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(sys, "stderr", open(writer, "w"))  # noqa: SIM115  # closed below
+    complain("nobody listens")
+    with pytest.raises(BrokenPipeError):
+        sys.stderr.close()  # which tries again

@@ -6,6 +6,7 @@ In: events. Out: lines, on the standard output or beside it. What a script does 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Protocol, final
 
 from .events import Closed, Event, Failed, Noted, Ponged, Received, json_line
@@ -35,8 +36,10 @@ class Voice(Protocol):
 
 
 def complain(text: str) -> None:
-    """Say on standard error what is wrong."""
-    print(f"trio_websock: {printable(text)}", file=sys.stderr, flush=True)
+    """Say on standard error what is wrong, if that is open: nothing depends on somebody reading it."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            print(f"trio_websock: {printable(text)}", file=sys.stderr, flush=True)
 
 
 @final
