@@ -174,6 +174,16 @@ async def test_a_close_that_may_not_be_is_told_and_nothing_closes(exchange, auto
     assert messages(events) == ["a"]
 
 
+async def test_a_close_of_the_server_amid_what_is_to_be_sent_is_remembered(exchange, autojump_clock):
+    status, events = await exchange(Send("close 1000"), *[Send("a")] * 1000, wait=math.inf)
+    assert (status, events[-1].ending.closed_by) == (ExitStatus.INCOMPLETE, "peer")
+
+
+async def test_a_close_of_the_server_behind_all_that_was_sent_is_clean(exchange, autojump_clock):
+    status, _ = await exchange(Send("close 1000"), trio.sleep_forever)
+    assert status == ExitStatus.CLEAN
+
+
 async def test_a_message_that_cannot_be_sent_is_told_and_remembered(exchange, autojump_clock):
     status, events = await exchange(Send("\udcff"))
     assert status == ExitStatus.INCOMPLETE

@@ -15,7 +15,7 @@ import trio
 
 from ..client import ConnectFailed, HandshakeError, WebSocket, open_websocket
 from ..errors import MessageError, OptionError
-from ..messages import Ping, Pong
+from ..messages import Message, Ping, Pong
 from .events import Closed, Failed, Noted, Opened, Pinged, Ponged, Received
 from .lines import Source
 from .orders import Close, Note, Order, Refuse, Send, SendPing
@@ -128,7 +128,7 @@ class _Exchange:
         try:
             match order:
                 case Send(message):
-                    self._is_incomplete |= not await self._websocket.try_send(message)
+                    await self._send(self._websocket, message)
                 case SendPing(payload):
                     await self._ping(self._websocket, payload or os.urandom(2).hex().encode())
                 case Close(code, text):
@@ -142,6 +142,11 @@ class _Exchange:
         except MessageError as exc:
             self._is_incomplete = not self._plan.is_interactive  # where somebody looks, they can say it differently
             self._voice.tell(Noted(str(exc)))
+
+    async def _send(self, websocket: WebSocket, message: Message) -> None:
+        was_incomplete, self._is_incomplete = self._is_incomplete, True  # as it is if we are cancelled
+        if await websocket.try_send(message):
+            self._is_incomplete = was_incomplete
 
     async def _ping(self, websocket: WebSocket, payload: bytes) -> None:
         self._pings[payload] = trio.current_time()
