@@ -104,6 +104,14 @@ async def test_lines_of_the_input_are_sent(url):
     assert await connect(url, "--count", "3", stdin=b"a\n\nlast") == (0, "a\n\nlast\n", "")
 
 
+async def test_standard_streams_that_are_closed_are_not_taken_for_what_is_opened_next(url):
+    closing = ["sh", "-c", 'exec "$@" <&- >&-', "sh"]
+    words = words_for(url, "-m", "x" * 100_000, "--count", "1")
+    with trio.fail_after(PATIENCE):
+        process = await trio.run_process([*closing, *words], capture_stderr=True, check=False, cwd=ROOT)
+    assert (process.returncode, process.stderr) == (141, b"trio_websock: cannot write: Bad file descriptor\n")
+
+
 async def test_without_a_count_answers_are_waited_for(url):
     assert await connect(url, stdin=b"a\n") == (0, "a\n", "")
 

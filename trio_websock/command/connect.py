@@ -22,7 +22,7 @@ from .voices import JsonVoice, PlainVoice, TerminalVoice, Voice, complain
 
 __all__ = ["connect_main"]
 
-STDIN, STDOUT = 0, 1
+STDIN, STDOUT, STDERR = 0, 1, 2
 LAST_WORDS_TIMEOUT = 1.0  # seconds for a reader to take what is left, once we have been told to end
 
 _NO_EDITOR = "lines are edited by the terminal only: for history and more, pip install 'trio-websock[cli]'"
@@ -34,6 +34,7 @@ def connect_main(words: Sequence[str]) -> int:
     Returns:
         The exit status; see docs/command.md.
     """
+    _occupy_standard_streams()
     try:
         plan = make_plan(words, is_terminal=os.isatty(STDIN) and os.isatty(STDOUT))
         return _run(plan)
@@ -42,6 +43,15 @@ def connect_main(words: Sequence[str]) -> int:
         return ExitStatus.USAGE
     except KeyboardInterrupt:
         return ExitStatus.INTERRUPTED
+
+
+def _occupy_standard_streams() -> None:
+    """Have none that is closed be confused with what Trio opens next: that would get its number."""
+    for fd in (STDIN, STDOUT, STDERR):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # gets the lowest number that is free, so this one
 
 
 def _run(plan: Plan) -> int:
