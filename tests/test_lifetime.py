@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import trio
 
@@ -54,11 +55,20 @@ async def test_adopted_scope_follows_the_deadline_until_it_is_released(autojump_
     assert scope.deadline == deadline
 
 
-async def test_deadline_that_has_passed_cancels_at_once():
+async def test_deadline_that_has_come_cancels_at_once(autojump_clock):
     lifetime = Lifetime()
     with lifetime.bounded(shield=False) as scope:
-        lifetime.shorten(-math.inf)
-        assert scope.cancel_called
+        lifetime.shorten(trio.current_time())
+        await trio.lowlevel.checkpoint_if_cancelled()  # Trio has not looked at its clock since
+    assert scope.cancelled_caught
+
+
+async def test_scope_adopted_behind_a_shutdown_has_the_deadline_already(autojump_clock):
+    lifetime = Lifetime()
+    lifetime.shorten(5)
+    scope = trio.CancelScope()
+    lifetime.adopt(scope)
+    assert scope.deadline == 5
 
 
 async def test_shield_holds_an_outer_cancellation_back_until_the_deadline(autojump_clock):
@@ -72,7 +82,7 @@ async def test_shield_holds_an_outer_cancellation_back_until_the_deadline(autoju
 
 async def test_scope_that_has_been_left_is_forgotten(autojump_clock):
     lifetime = Lifetime()
-    with lifetime.bounded(shield=False) as scope:
-        pass
-    lifetime.shorten(0)
+    with suppress(KeyError), lifetime.bounded(shield=False) as scope:
+        raise KeyError
+    lifetime.shorten(5)
     assert scope.deadline == math.inf
