@@ -281,6 +281,15 @@ async def test_cancelled_connection_says_goodbye_terminates_once_and_passes_the_
     assert terminations() == [("terminate", Shutdown(), 0)]
 
 
+async def test_cancelled_connection_has_terminate_timeout_for_a_close_frame_that_the_peer_does_not_take(autojump_clock):
+    transport = MemoryTransport()
+    transport.take(0)
+    with trio.move_on_at(trio.current_time() + 1) as scope:
+        await run_connection(Connection(transport, Options(terminate_timeout=3)), bind_handler(Echo), None)
+    assert trio.current_time() == scope.deadline + 3
+    assert len(terminations()) == 1
+
+
 async def test_connection_cancelled_when_it_was_ending_anyway_tells_the_reason_terminate_was_told(autojump_clock):
     scope = trio.CancelScope()
 

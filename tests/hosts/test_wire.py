@@ -11,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_websock import ConnectionLost
+from trio_websock.hosts.readiness import Watch
 from trio_websock.hosts.wire import RECEIVE_SIZE, SocketWire
 
 
@@ -190,6 +191,23 @@ async def test_what_comes_to_a_socket_that_was_read_empty_is_given_away_while_th
     assert not any("receive_each" in name for name in takers)
 
 
+async def test_reset_that_the_kernel_tells_once_is_a_lost_connection_where_there_is_no_epoll(nursery):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        wire = SocketWire(listener.accept()[0])
+    wire._watch = Watch(wire._fd)
+    wire.watch.is_ready = False
+
+    async def reset():
+        await wait_all_tasks_blocked()
+        SocketWire(theirs).abort()
+
+    nursery.start_soon(reset)
+    with pytest.raises(ConnectionLost, match="nothing more can be read"):
+        await wire.receive_each(bool)
+    await wire.aclose()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="nobody attends where there is no epoll")
 async def test_dismissing_who_attends_to_the_socket_leaves_what_is_being_sent_alone(pair):
     wire, theirs = pair
@@ -260,6 +278,24 @@ async def test_abort_frees_a_waiting_reader_and_may_be_repeated(pair, nursery):
     await wait_all_tasks_blocked()
     wire.abort()
     wire.abort()
+    await wait_all_tasks_blocked()
+    assert lost
+
+
+async def test_closing_frees_who_waits_for_the_peer_to_take_output(pair, nursery):
+    wire, _ = pair
+    fill(wire)
+    lost = []
+
+    async def flush():
+        try:
+            await wire.flush_some()
+        except ConnectionLost as exc:
+            lost.append(exc)
+
+    nursery.start_soon(flush)
+    await wait_all_tasks_blocked()
+    await wire.aclose()
     await wait_all_tasks_blocked()
     assert lost
 
