@@ -5,8 +5,12 @@ from __future__ import annotations
 import pytest
 import trio
 
-from trio_websock import NORMAL, Ok, Push, Remote, Request, Shutdown, StateError, Stop, current_connection
+from trio_websock import NORMAL, Ok, Options, Push, Remote, Request, Shutdown, StateError, Stop, current_connection
+from trio_websock.behaviour.handler import bind_handler
+from trio_websock.connection import Connection
+from trio_websock.nursery import run_connection
 from trio_websock.testing.connection import open_test_connection
+from trio_websock.testing.memory_transport import MemoryTransport
 
 
 class Seeing:
@@ -18,6 +22,14 @@ class Seeing:
 
 
 def test_there_is_no_current_connection_outside_of_one():
+    with pytest.raises(StateError, match="for callbacks"):
+        current_connection()
+
+
+async def test_task_that_has_run_a_connection_has_none_afterwards(autojump_clock):
+    transport = MemoryTransport()
+    transport.put(Remote(1000))
+    await run_connection(Connection(transport, Options()), bind_handler(Seeing), None)
     with pytest.raises(StateError, match="for callbacks"):
         current_connection()
 

@@ -16,6 +16,7 @@ from trio_websock import (
     Options,
     Push,
     Remote,
+    Shutdown,
     Stop,
     WriteTimeout,
     current_connection,
@@ -29,6 +30,7 @@ from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.nursery import run_connection
 from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing.connection import open_test_connection
+from trio_websock.testing.memory_transport import MemoryTransport
 
 stray = importlib.import_module("stray")
 
@@ -139,6 +141,30 @@ async def test_transport_that_fails_at_the_end_does_not_cost_the_terminate(autoj
         assert peer.transport.is_closed
     assert len(told) == 1
     assert "Boom" in caplog.text
+
+
+async def test_transport_that_fails_to_close_is_aborted_and_harms_nobody_else(autojump_clock, caplog):
+    transport = MemoryTransport()
+    transport.aclose = raise_boom
+    transport.put(Remote(1000))
+    reason = await run_connection(Connection(transport, Options()), bind_handler(Quiet), None)
+    assert isinstance(reason.cause, Boom)
+    assert transport.is_aborted
+    assert "unexpected failure" in caplog.text
+
+
+async def test_ctrl_c_in_terminate_goes_on_and_the_connection_ends_as_a_shutdown(autojump_clock):
+    class Interrupted(Quiet):
+        def terminate(self, reason, state):
+            raise KeyboardInterrupt
+
+    transport = MemoryTransport()
+    transport.put(Remote(1000))
+    connection = Connection(transport, Options())
+    with pytest.raises(KeyboardInterrupt):
+        await run_connection(connection, bind_handler(Interrupted), None)
+    assert transport.is_aborted
+    assert connection.reason == Shutdown()
 
 
 async def test_one_clients_stray_cancelled_does_not_end_the_others(start, caplog):

@@ -390,6 +390,9 @@ async def test_a_peer_is_not_silent_whose_message_came_while_the_thread_was_bloc
         mock_clock.jump(107)  # later than the silence is judged, and not so late that it is known for a blocked thread
         await trio.lowlevel.wait_readable(theirs)
         assert theirs.recv(99) == b"\x81\x01x"
+        mock_clock.jump(3)  # until the last look is over
+        await wait_all_tasks_blocked(0.01)
+        assert not connection.is_closing
         nursery.cancel_scope.cancel()
 
 

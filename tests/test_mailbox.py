@@ -12,12 +12,14 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_websock import Ok, Options, Push, Remote, current_connection
 from trio_websock.behaviour.handler import bind_handler
+from trio_websock.codes import Opcode
 from trio_websock.connection import Connection
 from trio_websock.hosts.stream import StreamTransport
 from trio_websock.hosts.wire import SocketWire
 from trio_websock.nursery import run_connection
 from trio_websock.protocol.machine import Limits, Machine, Role
 from trio_websock.testing.connection import open_test_connection
+from trio_websock.testing.memory_transport import MemoryTransport
 
 
 class Told:
@@ -72,6 +74,25 @@ async def test_frame_does_not_overtake_an_item_that_was_sent_before_it(connected
     theirs.send(b"\x81\x85\0\0\0\0frame")
     await wait_all_tasks_blocked(0.01)
     assert theirs.recv(99) == b"\x81\x05first\x81\x04item\x81\x05frame"
+
+
+@pytest.mark.parametrize(("arrival", "answer"), [("frame", (Opcode.TEXT, b"frame")), (Remote(1000), (1000, b""))])
+async def test_item_sent_right_before_the_reader_reads_is_not_overtaken(arrival, answer, autojump_clock):
+    class Reading(MemoryTransport):
+        async def receive(self, max_messages):
+            batch = await super().receive(max_messages)
+            connection.mailbox.send_nowait("item")
+            return batch
+
+    transport = Reading()
+    connection = Connection(transport, Options())
+    assert connection.mailbox
+    with trio.move_on_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run_connection, connection, bind_handler(Told), None)
+            await wait_all_tasks_blocked()
+            transport.put(arrival)
+    assert transport.taken[:2] == [(Opcode.TEXT, b"item"), answer]
 
 
 async def test_handler_that_sends_to_itself_on_and_on_leaves_others_their_turns(autojump_clock):

@@ -396,6 +396,17 @@ async def test_deadline_cancels_a_callback_that_will_not_end_and_drops_the_peer(
         assert peer.transport.is_aborted
 
 
+async def test_callback_that_a_restart_had_to_cancel_is_over_because_of_the_restart(autojump_clock):
+    class Endless(Echo):
+        async def handle_in(self, message, count):
+            await trio.sleep_forever()
+
+    async with open_test_connection(Endless) as peer:
+        await peer.send("x")
+        peer.connection.shutdown_nowait(restart=True, deadline=trio.current_time() + 15)
+        assert await peer.wait_ended() == Shutdown(restart=True)
+
+
 # Slow peers and busy handlers
 
 
