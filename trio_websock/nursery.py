@@ -204,7 +204,7 @@ class _ConnectionNursery:
         """Read what came while somebody blocked the thread, and is in the kernel still; whether there was any."""
         with trio.move_on_after(self._options.timeout * LAST_LOOK):
             await self._transport.receive_each(self._inbox.room, self._take)
-        return self._is_leaving or bool(self._held) or not self._idle.has_expired()
+        return not self._idle.has_expired()
 
     async def _admit_held(self) -> None:
         mailbox = self._connection._mailbox
