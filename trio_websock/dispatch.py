@@ -216,7 +216,7 @@ class Dispatcher:
     def _run_promptly(self, items: Iterator[Item]) -> bool:
         """Run the callbacks that are due; whether the loop may stay parked."""
         finish(self._run_callbacks(items))
-        if self._left is not _NO_RESULT or self.ending is not None or self._inbox.interruption is not None:
+        if self._left is not _NO_RESULT or self.ending is not None:
             return False
         if not self._writer.flush(self._nursery):
             return False
