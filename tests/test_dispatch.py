@@ -19,9 +19,11 @@ from trio_websock import (
     Error,
     FrameError,
     Ok,
+    Options,
     Ping,
     Pong,
     Push,
+    Remote,
     Reply,
     Stop,
     UpgradeRefused,
@@ -29,8 +31,13 @@ from trio_websock import (
     broadcast,
     current_connection,
 )
+from trio_websock.behaviour.handler import bind_handler
+from trio_websock.codes import Opcode
+from trio_websock.connection import Connection
 from trio_websock.dispatch import Dispatcher
+from trio_websock.nursery import run_connection
 from trio_websock.testing.connection import open_test_connection
+from trio_websock.testing.memory_transport import MemoryTransport
 
 
 class Echo:
@@ -71,10 +78,10 @@ async def test_callback_may_return_any_awaitable(autojump_clock):
         def handle_in(self, message, state):
             return Later()
 
-    async with open_test_connection(Deferring) as peer:
-        await peer.send("x")
-        await trio.sleep(2)
-        assert peer.received() == ["later"]
+    transport = MemoryTransport()  # not a test connection's, whose witness awaits on behalf of the handler
+    transport.put("x", Remote(1000))
+    await run_connection(Connection(transport, Options()), bind_handler(Deferring), None)
+    assert transport.taken == [(Opcode.TEXT, b"later"), (1000, b"")]
 
 
 async def test_callbacks_never_overlap(autojump_clock):
@@ -129,6 +136,24 @@ async def test_exception_thrown_in_at_a_checkpoint_can_be_caught_there(autojump_
     async with open_test_connection(Bounded) as peer:
         await peer.send("x")
         await trio.sleep(3)
+        assert peer.received() == ["moved on"]
+
+
+async def test_await_that_is_not_trios_fails_where_it_is_and_can_be_caught_there(autojump_clock):
+    class Foreign:
+        def __await__(self):
+            yield "for another event loop"
+
+    class Mistaken(Echo):
+        async def handle_in(self, message, state):
+            with pytest.raises(TypeError, match="for another event loop"):
+                await Foreign()
+            await trio.sleep(1)
+            return Push("moved on", state)
+
+    async with open_test_connection(Mistaken) as peer:
+        await peer.send("x")
+        await trio.sleep(2)
         assert peer.received() == ["moved on"]
 
 

@@ -130,22 +130,6 @@ async def test_constructor_that_raises_ends_like_an_init_that_raises(autojump_cl
     assert "Unmade" in caplog.text
 
 
-async def test_transport_that_fails_at_the_end_does_not_cost_the_terminate(autojump_clock, caplog, monkeypatch):
-    told = []
-
-    class Telling(Quiet):
-        def terminate(self, reason, state):
-            told.append(reason)
-
-    async with open_test_connection(Telling) as peer:
-        monkeypatch.setattr(peer.transport, "send_close_nowait", lambda code, text: raise_boom())
-        await peer.close()
-        await peer.wait_ended()
-        assert peer.transport.is_closed
-    assert len(told) == 1
-    assert "Boom" in caplog.text
-
-
 async def test_transport_that_fails_to_close_is_aborted_and_harms_nobody_else(autojump_clock, caplog):
     transport = MemoryTransport()
     transport.aclose = raise_boom
@@ -168,6 +152,21 @@ async def test_ctrl_c_in_terminate_goes_on_and_the_connection_ends_as_a_shutdown
         await run_connection(connection, bind_handler(Interrupted), None)
     assert transport.is_aborted
     assert connection.reason == Shutdown()
+
+
+async def test_ctrl_c_in_a_callback_does_not_wait_for_the_peers_close(autojump_clock):
+    class Interrupted(Quiet):
+        def handle_in(self, message, state):
+            raise KeyboardInterrupt
+
+    transport = MemoryTransport()
+    transport.put("x")
+    start = trio.current_time()
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await run_connection(Connection(transport, Options()), bind_handler(Interrupted), None)
+    assert raised.group_contains(KeyboardInterrupt)
+    assert transport.taken == [(1001, b"")]
+    assert trio.current_time() == start
 
 
 async def test_one_clients_stray_cancelled_does_not_end_the_others(start, caplog):
@@ -194,7 +193,7 @@ async def test_cancellation_while_the_peers_close_is_awaited_waits_no_longer(aut
         def handle_in(self, message, state):
             return Stop(NORMAL, state)
 
-    async with open_test_connection(Stopping) as peer:
+    async with open_test_connection(Stopping, answers_close=False) as peer:
         await peer.send("x")
         start = trio.current_time()
     assert trio.current_time() == start

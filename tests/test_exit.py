@@ -113,6 +113,19 @@ async def test_peer_that_broke_the_protocol_has_a_second_to_read_the_close_frame
         assert trio.current_time() == start + 1
 
 
+async def test_peer_of_a_handler_that_failed_has_all_of_close_timeout(autojump_clock, caplog):
+    class Raising(Echo):
+        def handle_in(self, message, count):
+            raise RuntimeError("inside")
+
+    async with open_test_connection(Raising, close_timeout=10, answers_close=False, raise_handler_errors=False) as peer:
+        start = trio.current_time()
+        await peer.send("x")
+        await peer.wait_ended()
+        assert trio.current_time() == start + 10
+        assert not peer.transport.is_half_closed
+
+
 async def test_output_is_handed_over_before_the_end_while_the_peer_still_takes_it(autojump_clock):
     async with open_test_connection(Echo, write_timeout=30) as peer:
         peer.transport.take(0)
@@ -138,3 +151,4 @@ async def test_failing_transport_does_not_keep_terminate_from_running(autojump_c
         await peer.wait_ended()
         assert Noting.last.calls == [Remote(1000)]
         assert peer.transport.is_aborted
+    assert "unexpected failure" in caplog.text

@@ -178,7 +178,44 @@ async def test_peers_close_cancels_init_that_it_came_before_if_asked_to(wired, a
             return Ok(None)
 
     _, connection = wired(Opening(), leftover=CLOSE, cancel_on_disconnect=True)
+    assert await connection.wait_ended() == Remote(1000)
+    assert trio.current_time() == 0
+
+
+async def test_nothing_that_waits_is_handled_behind_a_callback_that_the_peers_end_has_cancelled(wired, autojump_clock):
+    called = []
+
+    class Noting(Slow):
+        def handle_in(self, message, state):
+            called.append(message)
+            return super().handle_in(message, state)
+
+    peer, connection = wired(Noting(), cancel_on_disconnect=True)
+    await peer.send_all(b"\x81\x81" + KEY + b"a" + b"\x81\x81" + KEY + b"b")
+    await wait_all_tasks_blocked()
+    await peer.aclose()
     await connection.wait_ended()
+    assert called == ["a"]
+
+
+async def test_no_callback_is_cancelled_for_a_peer_that_is_there(wired, autojump_clock):
+    handler = Slow()
+    peer, _ = wired(handler, cancel_on_disconnect=True)
+    await peer.send_all(b"\x81\x81" + KEY + b"a")
+    await trio.sleep(31)
+    assert handler.done == [("a", 30)]
+
+
+async def test_what_was_pushed_is_out_before_the_next_callback_waits(wired, autojump_clock):
+    class Mixed(Slow):
+        async def handle_in(self, message, state):
+            await trio.sleep(len(message))
+            return Push(message, state)
+
+    peer, _ = wired(Mixed())
+    await wait_all_tasks_blocked()
+    await peer.send_all(b"\x81\x80" + KEY + b"\x81\x81" + KEY + b"a")
+    assert await peer.receive_some() == b"\x81\x00"
     assert trio.current_time() == 0
 
 

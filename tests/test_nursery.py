@@ -218,10 +218,11 @@ class Overruling(Echo):
         raise KeyError("task")
 
 
-async def test_failing_task_is_not_overruled_by_the_result_of_the_callback_it_cancels(autojump_clock, caplog):
+@pytest.mark.parametrize("reason", [NORMAL, "bad"])
+async def test_failing_task_is_not_overruled_by_the_result_of_the_callback_it_cancels(reason, autojump_clock, caplog):
     class Stopping(Overruling):
         def end(self, count):
-            return Stop(NORMAL, count)
+            return Stop(reason, count)
 
     async with open_test_connection(Stopping, raise_handler_errors=False) as peer:
         await peer.send("x")
