@@ -109,6 +109,22 @@ async def test_handler_that_sends_to_itself_on_and_on_leaves_others_their_turns(
         assert 1 < len(peer.received()) < 100
 
 
+@pytest.mark.parametrize(("arrival", "answer"), [("frame", (Opcode.TEXT, b"frame")), (Remote(1000), (1000, b""))])
+async def test_handler_that_sends_to_itself_on_and_on_gets_to_know_what_the_peer_says(arrival, answer, autojump_clock):
+    class Endless(Told):
+        def handle_info(self, info, state):
+            current_connection().mailbox.send_nowait(info)
+            return Ok(state)
+
+    async with open_test_connection(Endless) as peer:
+        peer.connection.mailbox.send_nowait("again")
+        await trio.lowlevel.checkpoint()
+        peer.transport.put(arrival)
+        for _ in range(50):
+            await trio.lowlevel.checkpoint()
+        assert peer.transport.taken == [answer]
+
+
 async def test_items_sent_before_a_frame_arrived_are_handled_before_it(autojump_clock):
     async with open_test_connection(Told, timeout=math.inf) as peer:
         await peer.post(100)

@@ -184,30 +184,23 @@ class Mailbox:
     def _is_handing_over(self, channel: trio.MemoryChannelStatistics) -> bool:
         return self._inbox.expects_info and not channel.tasks_waiting_receive
 
-    async def wait_item_handed_over(self) -> None:
-        """Wait for the item that is on its way, and not for those after it, of which there may be no end.
-
-        Checkpoint: if there is one. Cancelled: not noticed; it takes a turn or two of the scheduler.
-        """
-        inbox = self._inbox
-        moved = inbox.infos_put
-        while self.is_handing_over and inbox.infos_put == moved:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-
     async def wait_handed_over(self) -> None:
-        """Wait until no item is on its way.
+        """Wait for the items that are on their way, and not for those sent after them, of which there may be no end.
 
-        Checkpoint: if there is one. Cancelled: not noticed; it takes a turn or two of the scheduler.
+        Checkpoint: if there are any. Cancelled: not noticed; it takes a turn or two of the scheduler.
         """
-        while self.is_handing_over:
+        assert self._ends is not None
+        inbox = self._inbox
+        due = inbox.infos_put + 1 + self._ends.receiver.statistics().current_buffer_used
+        while self.is_handing_over and inbox.infos_put < due:
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def move_sent(self) -> None:
-        """Move what has been sent, room or not: what comes next is the peer's end, and must not overtake it.
+        """Move what has been sent, room or not: what comes next is the end, and must not overtake it.
 
-        Right after :meth:`wait_handed_over`, or it would overtake an item that was sent before it.
+        What would overtake an item that is on its way stays: behind :meth:`wait_handed_over` it was sent too late.
         """
-        if self._ends is None:
+        if self._ends is None or self.is_handing_over:
             return
         for _ in range(self._ends.receiver.statistics().current_buffer_used):
             self._inbox.put_info(self._ends.receiver.receive_nowait())

@@ -207,9 +207,7 @@ class _ConnectionNursery:
         return not self._idle.has_expired()
 
     async def _admit_held(self) -> None:
-        mailbox = self._connection._mailbox
-        is_end = isinstance(self._held[-1], (Remote, Error))
-        await (mailbox.wait_handed_over() if is_end else mailbox.wait_item_handed_over())
+        await self._connection._mailbox.wait_handed_over()
         batch, self._held = self._held, []
         self._is_leaving = not self._admit(batch)
 
