@@ -438,6 +438,28 @@ async def answer_every_ping(peer):
         await peer.send_all(b"\x8a\x84" + KEY + frame[2:])
 
 
+async def test_no_ping_timeout_if_the_pong_is_in_the_kernel_when_the_time_is_over(nursery, mock_clock):
+    pairs = [socket.socketpair() for _ in range(10)]  # tasks that are due together run in any order
+    options = Options(ping_interval=10, ping_timeout=5)
+    connections = [
+        Connection(StreamTransport(SocketWire(ours), Machine(Role.SERVER, slow.LIMITS), None), options)
+        for ours, _ in pairs
+    ]
+    for connection in connections:
+        nursery.start_soon(run_connection, connection, bind_handler(Echo), None)
+    await wait_all_tasks_blocked(0.01)
+    mock_clock.jump(10)
+    await wait_all_tasks_blocked(0.01)
+    for _, theirs in pairs:
+        theirs.send(b"\x8a\x84" + KEY + theirs.recv(99)[2:])
+    mock_clock.jump(5)
+    await wait_all_tasks_blocked(0.01)
+    assert not any(connection.is_closing for connection in connections)
+    nursery.cancel_scope.cancel()
+    for _, theirs in pairs:
+        theirs.close()
+
+
 @pytest.mark.parametrize("seconds", [14, 15, 20, 21])
 async def test_no_ping_timeout_before_the_reader_has_read_again(seconds, wired, autojump_clock, nursery):
     class Working(Slow):

@@ -99,7 +99,8 @@ class Keepalive:
 
     async def _is_overdue(self) -> bool:
         # What the kernel has for us must have been read before the peer is judged; the reader is due in this turn
-        # of the scheduler or the next.
+        # of the scheduler or the next, and comes before us or after us there.
+        await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
         if self._transport.received_size != self._received_size:
             self._waiting_since = None
