@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from trio_websock import NORMAL, Ok, Options, Push, Remote, Request, Shutdown, StateError, Stop, current_connection
 from trio_websock.behaviour.handler import bind_handler
@@ -54,6 +55,18 @@ async def test_nursery_is_refused_once_the_connection_has_ended(autojump_clock):
             _ = peer.connection.nursery
 
 
+async def test_closing_is_one_event_for_all_who_ask(autojump_clock):
+    async with open_test_connection(Seeing) as peer:
+        assert peer.connection.closing is peer.connection.closing
+
+
+async def test_closing_is_set_as_soon_as_a_shutdown_begins(autojump_clock):
+    async with open_test_connection(Seeing) as peer:
+        closing = peer.connection.closing
+        peer.connection.shutdown_nowait(deadline=trio.current_time() + 1)
+        assert closing.is_set()
+
+
 async def test_closing_is_set_for_who_asks_late(autojump_clock):
     async with open_test_connection(Seeing) as peer:
         await peer.close()
@@ -95,6 +108,15 @@ async def test_other_tasks_learn_of_the_end_and_its_reason(autojump_clock, nurse
         await peer.close(3000, "done")
         assert reasons == [Remote(3000, "done")]
         assert await peer.connection.wait_ended() == Remote(3000, "done")
+
+
+async def test_everyone_who_waits_learns_of_the_end(autojump_clock):
+    with trio.fail_after(5):
+        async with trio.open_nursery() as waiting, open_test_connection(Seeing) as peer:
+            waiting.start_soon(peer.connection.wait_ended)
+            waiting.start_soon(peer.connection.wait_ended)
+            await wait_all_tasks_blocked()
+            await peer.close()
 
 
 async def test_end_is_told_when_terminate_has_run(autojump_clock):

@@ -88,6 +88,17 @@ async def test_paused_time_does_not_count(autojump_clock):
     assert 10 <= await expiry(clock, scope, trio.current_time()) <= 16
 
 
+async def test_pause_too_short_to_matter_does_not_stop_the_clock_for_good(autojump_clock):
+    clock = IdleClock(60)
+    scope = clock.open_scope()
+    clock.resume()
+    await trio.sleep(49)
+    clock.pause()
+    await trio.sleep(1)
+    clock.resume()
+    assert 11 <= await expiry(clock, scope, trio.current_time()) <= 17
+
+
 async def test_pausing_twice_counts_from_the_first(autojump_clock):
     clock = IdleClock(60)
     scope = clock.open_scope()
