@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
@@ -9,6 +11,7 @@ from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 from trio_websock import ConnectionLost, Error, FrameError, Opcode, Ping, Remote
 from trio_websock.hosts.stream import StreamTransport
 from trio_websock.hosts.stream_wire import StreamWire
+from trio_websock.hosts.wire import SocketWire
 from trio_websock.protocol.machine import Limits, Machine, Role
 
 LIMITS = Limits(max_message_size=1000, max_frame_size=None, max_empty_fragments=10, validate_utf8=True)
@@ -150,6 +153,15 @@ async def test_wait_closed_after_a_fault_reads_to_the_end_of_the_stream(pair, nu
     await peer.aclose()
     await wait_all_tasks_blocked()
     assert not nursery.child_tasks
+
+
+async def test_end_of_our_output_is_told_to_the_peer():
+    ours, theirs = socket.socketpair()
+    transport = StreamTransport(SocketWire(ours), Machine(Role.SERVER, LIMITS), None)
+    transport.send_eof_nowait()
+    with theirs:
+        assert theirs.recv(1) == b""
+    await transport.aclose()
 
 
 async def test_wait_closed_ends_when_the_connection_is_lost(pair):

@@ -191,6 +191,26 @@ async def test_what_comes_to_a_socket_that_was_read_empty_is_given_away_while_th
     assert not any("receive_each" in name for name in takers)
 
 
+async def test_what_a_full_read_has_left_is_given_away_though_nothing_more_comes(pair):
+    wire, theirs = pair
+    sizes = []
+
+    def take(data):
+        sizes.append(len(data))
+        return len(sizes) < 3
+
+    async def send():
+        await wait_all_tasks_blocked()
+        theirs.send(bytes(RECEIVE_SIZE + 1))
+
+    theirs.send(b"x")
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            await wire.receive_each(take)
+    assert sizes == [1, RECEIVE_SIZE, 1]
+
+
 async def test_reset_that_the_kernel_tells_once_is_a_lost_connection_where_there_is_no_epoll(nursery):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         theirs = socket.create_connection(listener.getsockname())
@@ -306,6 +326,9 @@ async def test_nothing_is_queued_on_a_closed_wire(pair):
     wire.write_nowait([b"x"])
     wire.send_eof_nowait()
     assert wire.flush_nowait()
+    assert wire.flush_nowait()
+    with pytest.raises(ConnectionLost):
+        await wire.flush_some()
     with pytest.raises(ConnectionLost):
         await wire.receive()
 
