@@ -250,8 +250,6 @@ class Machine:
         while not self.finished:
             if self._remaining is not None:
                 self._skip_payload(self._remaining)
-            if self._remaining is not None:
-                return
             position = self._position
             head = parse_head(buffer, position, self._expects_mask, self._allows_rsv1)
             if head is None:
