@@ -5,7 +5,8 @@ from __future__ import annotations
 import enum
 import inspect
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from types import coroutine
 from typing import Any, NamedTuple, cast
 
 import pytest
@@ -201,6 +202,22 @@ def test_every_forgotten_coroutine_of_a_result_is_closed() -> None:
     made = [a_message(), a_message()]
     refusal_of(Push(made, 0))  # type: ignore[arg-type]  # what it is about
     assert [inspect.getcoroutinestate(each) for each in made] == [inspect.CORO_CLOSED] * 2
+
+
+def test_a_coroutine_that_somebody_else_awaits_stays_as_it_is() -> None:
+    @coroutine
+    def pause() -> Generator[None, None, str]:
+        yield
+        return "a message"
+
+    async def wait() -> str:
+        return await pause()
+
+    made = wait()
+    made.send(None)
+    refusal_of(Push(made, 0))  # type: ignore[arg-type]  # what it is about
+    assert inspect.getcoroutinestate(made) == inspect.CORO_SUSPENDED
+    made.close()
 
 
 def test_a_coroutine_that_is_the_state_stays_as_it_is() -> None:

@@ -215,6 +215,12 @@ class TestCompressed:
         with pytest.raises(UnicodeDecodeError):
             [target.receive_piece(piece, last=False) for piece in pieces]
 
+    @pytest.mark.parametrize(("opcode", "validate_utf8"), [(BINARY, True), (TEXT, False)])
+    def test_too_much_of_what_need_not_be_utf8_is_too_big(self, opcode: Opcode, validate_utf8: bool) -> None:
+        data = b"\xfa\x5f\x01\x03\x00\x00"  # as above
+        with pytest.raises(MessageTooBig):
+            frame(self.compressed(max_message_size=4, validate_utf8=validate_utf8), opcode, data, compressed=True)
+
     def test_without_a_limit_everything_is_inflated(self) -> None:
         assert frame(self.compressed(max_message_size=None), TEXT, self.HELLO, compressed=True) == "Hello"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tracemalloc
 import zlib
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -60,7 +61,8 @@ class TestCompressing:
         assert inflate(theirs, *map(ours.compress, messages)) == messages
 
     def test_an_empty_message_is_one_empty_block(self) -> None:
-        assert server().compress(b"") == b"\x00"
+        stream = server()
+        assert [stream.compress(message) for message in (b"", b"Hello", b"")] == [b"\x00", HELLO, b"\x00"]
 
     def test_the_window_is_taken_over(self) -> None:
         stream = server()
@@ -140,6 +142,21 @@ class TestFinalBlocks:
         assert server().decompress(message, last=True, room=10) == b"1234567890"
         assert len(server().decompress(message, last=True, room=7)) == 8
         assert len(server().decompress(message, last=True, room=3)) == 4
+
+    def test_inflating_a_later_stream_stops_one_byte_above_the_room_too(self) -> None:
+        message = deflated(b"x" * 1000, finish=True) * 2 + b"\x00"
+        assert len(server().decompress(message, last=True, room=1500)) == 1501
+
+    def test_a_new_stream_may_begin_with_what_is_elsewhere_the_tail(self) -> None:
+        stream, stored = server(), bytes(0xFF00)  # a block of this size begins with 00, and its length with 00 FF
+        assert stream.decompress(HELLO_FINAL[:-1] + b"\x00\x00\xff\xff", last=False, room=None) == b"Hello"
+        assert stream.decompress(b"\x00" + stored + b"\x00", last=True, room=None) == stored
+
+    def test_the_peer_may_look_back_further_than_we_do(self) -> None:
+        data = Random(0).randbytes(2048)  # without repetitions
+        peer = zlib.compressobj(-1, zlib.DEFLATED, -15)
+        messages = [(peer.compress(data) + peer.flush(zlib.Z_SYNC_FLUSH))[:-4] for _ in range(2)]
+        assert inflate(server(server_max_window_bits=9, client_max_window_bits=15), *messages) == [data, data]
 
     def test_streams_without_number_are_a_violation(self) -> None:
         with pytest.raises(PolicyViolation, match="more than 1024 deflate streams"):
