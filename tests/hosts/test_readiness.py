@@ -117,17 +117,18 @@ async def test_closed_watch_cannot_be_waited_on(pair):
         await watch.wait()
 
 
+async def test_closing_wakes_who_waits(pair):
+    ours, _, open_watch = pair
+    watch = open_watch(ours.fileno())
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(expect_closed, watch)
+            await wait_all_tasks_blocked()
+            watch.close()
+
+
 @pytest.mark.skipif(not hasattr(readiness, "EpollWatch"), reason="there is no epoll on this platform")
 class TestEpoll:
-    async def test_closing_wakes_who_waits(self):
-        ours, theirs = socket.socketpair()
-        with ours, theirs:
-            watch = watch_socket(ours.fileno())
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(expect_closed, watch)
-                await wait_all_tasks_blocked()
-                watch.close()
-
     async def test_only_one_task_may_wait(self):
         ours, theirs = socket.socketpair()
         with ours, theirs:

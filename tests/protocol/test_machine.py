@@ -6,6 +6,7 @@ Each case is fed whole, byte by byte, and with a tail behind it.
 from __future__ import annotations
 
 import tracemalloc
+import zlib
 
 import pytest
 
@@ -484,6 +485,13 @@ class TestCompression:
         target.receive_data(sent(client))
         batches = [(len(target.next_batch(MANY)), target.has_backlog) for _ in range(5)]
         assert batches == [(3, True), (3, True), (3, True), (1, False), (0, False)]
+
+    def test_a_batch_of_fragmented_messages_ends_once_it_has_inflated_to_much(self) -> None:
+        target, zeros = machine(compress=True), bytes(90_000)
+        payload = zlib.compress(zeros, wbits=-15)  # BFINAL set, so that it may be sent again
+        target.receive_data((frame(0x42, payload) + frame(0x80)) * 4)
+        batches = [(target.next_batch(MANY), target.has_backlog) for _ in range(2)]
+        assert batches == [([zeros] * 3, True), ([zeros], False)]
 
     def test_every_data_message_is_sent_compressed(self) -> None:
         target = machine(compress=True)
