@@ -467,6 +467,15 @@ async def test_idle_clock_is_reset_by_bytes_of_an_unfinished_message(autojump_cl
         assert not peer.connection.is_closing
 
 
+async def test_silence_behind_a_part_of_a_message_ends_as_any_other(autojump_clock):
+    async with open_test_connection(Echo, timeout=100) as peer:
+        await trio.sleep(50)
+        peer.transport.touch()
+        start = trio.current_time()
+        await peer.connection.closing.wait()
+        assert 100 <= trio.current_time() - start <= 110
+
+
 async def test_peers_close_is_noticed_while_a_callback_runs_but_answered_after_it(autojump_clock):
     class Slow(Echo):
         async def handle_in(self, message, count):

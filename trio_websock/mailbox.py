@@ -65,7 +65,7 @@ class Mailbox:
         inbox: where they go.
     """
 
-    __slots__ = ("_ends", "_inbox", "_is_closed", "_is_started", "_nursery", "_size", "_token")
+    __slots__ = ("_ends", "_has_begun", "_inbox", "_is_closed", "_is_started", "_nursery", "_size", "_token")
 
     def __init__(self, size: int, inbox: Inbox) -> None:
         self._size = size
@@ -74,6 +74,7 @@ class Mailbox:
         self._nursery: trio.Nursery | None = None
         self._token: trio.lowlevel.TrioToken  # of the run that the nursery is in
         self._is_started = False
+        self._has_begun = False  # the task, which has been started
         self._is_closed = False
 
     @property
@@ -104,6 +105,7 @@ class Mailbox:
         self._is_started = True
         with suppress(RuntimeError):  # all its tasks have ended already; the mailbox is about to be closed
             self._nursery.start_soon(self._receive, self._ends.receiver)
+            self._inbox.expects_info = True  # what is sent before the task begins is on its way already
 
     def _is_at_home(self) -> bool:
         """Whether this is the thread, and the Trio run, of the connection."""
@@ -149,6 +151,7 @@ class Mailbox:
     async def _receive(self, receiver: trio.MemoryReceiveChannel[Any]) -> None:
         """The mailbox task: move items into the inbox as they come, until every sender is closed."""
         inbox = self._inbox
+        self._has_begun = True
         self._move_waiting(receiver)
         try:
             inbox.expects_info = True
@@ -178,11 +181,12 @@ class Mailbox:
 
     @property
     def is_handing_over(self) -> bool:
-        """Whether an item is on its way from the channel to the inbox, in the hands of the mailbox task."""
+        """Whether an item is on its way from the channel to the inbox: in the hands of the mailbox task, or soon."""
         return self._ends is not None and self._is_handing_over(self._ends.receiver.statistics())
 
     def _is_handing_over(self, channel: trio.MemoryChannelStatistics) -> bool:
-        return self._inbox.expects_info and not channel.tasks_waiting_receive
+        is_at_work = self._has_begun or channel.current_buffer_used > 0
+        return self._inbox.expects_info and is_at_work and not channel.tasks_waiting_receive
 
     async def wait_handed_over(self) -> None:
         """Wait for the items that are on their way, and not for those sent after them, of which there may be no end.
