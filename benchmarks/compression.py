@@ -16,6 +16,7 @@ import random
 import string
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, TypeAlias
 
 from trio_websock import Deflate
@@ -72,17 +73,14 @@ KINDS: dict[str, Make] = {
     "records": make_records,
 }
 
-DEFAULT = Deflate()
-
 
 def parameters(**changes: Any) -> DeflateParameters:
     """Our defaults, but for ``changes``."""
-    chosen = {"server_max_window_bits": DEFAULT.server_max_window_bits, "memory_level": DEFAULT.memory_level}
-    return DeflateParameters(**{**chosen, "level": DEFAULT.level, **changes})
+    return DeflateParameters(**asdict(Deflate(**changes)))
 
 
 PARAMETERS = {
-    f"level {DEFAULT.level}, the default": parameters(),
+    f"level {Deflate().level}, the default": parameters(),
     "level 3": parameters(level=3),
     "level 6, as zlib's default": parameters(level=6),
     "level 9": parameters(level=9),

@@ -383,7 +383,8 @@ async def test_shutdown_for_a_restart_says_1012(autojump_clock):
         assert peer.close_sent == (1012, "")
 
 
-async def test_deadline_cancels_a_callback_that_will_not_end_and_drops_the_peer(autojump_clock):
+@pytest.mark.parametrize("restart", [False, True])
+async def test_deadline_cancels_a_callback_that_will_not_end_and_drops_the_peer(restart, autojump_clock):
     class Endless(Echo):
         async def handle_in(self, message, count):
             await trio.sleep_forever()
@@ -391,21 +392,10 @@ async def test_deadline_cancels_a_callback_that_will_not_end_and_drops_the_peer(
     async with open_test_connection(Endless) as peer:
         await peer.send("x")
         deadline = trio.current_time() + 15
-        peer.connection.shutdown_nowait(deadline=deadline)
-        assert await peer.wait_ended() == Shutdown()
+        peer.connection.shutdown_nowait(restart=restart, deadline=deadline)
+        assert await peer.wait_ended() == Shutdown(restart=restart)
         assert trio.current_time() == deadline
         assert peer.transport.is_aborted
-
-
-async def test_callback_that_a_restart_had_to_cancel_is_over_because_of_the_restart(autojump_clock):
-    class Endless(Echo):
-        async def handle_in(self, message, count):
-            await trio.sleep_forever()
-
-    async with open_test_connection(Endless) as peer:
-        await peer.send("x")
-        peer.connection.shutdown_nowait(restart=True, deadline=trio.current_time() + 15)
-        assert await peer.wait_ended() == Shutdown(restart=True)
 
 
 # Slow peers and busy handlers

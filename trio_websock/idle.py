@@ -18,10 +18,10 @@ from typing import final
 
 import trio
 
-__all__ = ["LAST_LOOK", "IdleClock"]
+__all__ = ["IdleClock"]
 
 SLACK = 0.05  # of the timeout: the price of moving the deadline rarely
-LAST_LOOK = 0.02  # of the timeout: for what lies in the kernel, before a peer is judged silent
+LAST_LOOK = 0.02  # of the timeout
 
 
 @final
@@ -60,6 +60,10 @@ class IdleClock:
         self._armed_for = self._silent_since if is_running else -math.inf
         self._scope = trio.CancelScope(deadline=self._expiry() if is_running else math.inf)
         return self._scope
+
+    def open_last_look(self) -> trio.CancelScope:
+        """A scope for the reader to listen in once more before a peer is judged silent: for what lies in the kernel."""
+        return trio.move_on_after(self._timeout * LAST_LOOK)
 
     def has_expired(self) -> bool:
         """Whether the peer has really been silent for the whole timeout."""

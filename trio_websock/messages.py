@@ -30,6 +30,7 @@ __all__ = [
     "Prepared",
     "SharedOutgoing",
     "Text",
+    "close_forgotten",
     "encode_message",
     "prepare",
 ]
@@ -224,11 +225,16 @@ def _encode_part(part: Payload, validate_utf8: bool) -> bytes:
 
 
 def _refusal(given: object, expected: str) -> MessageError:
-    hint = ""
-    if isinstance(given, CoroutineType) and inspect.getcoroutinestate(given) == inspect.CORO_CREATED:
-        given.close()  # the warning that nobody awaited it would show up elsewhere, at any time
-        hint = AWAIT_HINT
+    hint = AWAIT_HINT if close_forgotten(given) else ""
     return MessageError(f"{describe(given)} is not {expected}{hint}")
+
+
+def close_forgotten(given: object) -> bool:
+    """Close a coroutine that nobody has begun to await; whether ``given`` is one."""
+    if not isinstance(given, CoroutineType) or inspect.getcoroutinestate(given) != inspect.CORO_CREATED:
+        return False
+    given.close()  # the warning that nobody awaited it would show up elsewhere, at any time
+    return True
 
 
 def _copy_bytes(data: object) -> bytes | None:

@@ -31,7 +31,7 @@ from .dispatch import Dispatcher
 from .errors import only_exception
 from .exit import Exit
 from .faults import is_by_child
-from .idle import LAST_LOOK, IdleClock
+from .idle import IdleClock
 from .keepalive import Keepalive
 from .transport import Arrival
 from .writer import Writer
@@ -202,7 +202,7 @@ class _ConnectionNursery:
 
     async def _find_late(self) -> bool:
         """Read what came while somebody blocked the thread, and is in the kernel still; whether there was any."""
-        with trio.move_on_after(self._options.timeout * LAST_LOOK):
+        with self._idle.open_last_look():
             await self._transport.receive_each(self._inbox.room, self._take)
         return not self._idle.has_expired()
 

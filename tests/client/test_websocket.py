@@ -327,9 +327,8 @@ async def test_a_server_is_not_silent_whose_message_came_while_the_thread_was_bl
         await wait_all_tasks_blocked(0.01)
         with theirs:
             os.write(theirs.fileno(), b"\x81\x01x")
-            mock_clock.jump(
-                107
-            )  # later than the silence is judged, and not so late that it is known for a blocked thread
+            # Later than the silence is judged, and not so late that it is known for a blocked thread.
+            mock_clock.jump(107)
             assert await websocket.receive() == "x"
 
 

@@ -284,17 +284,17 @@ async def test_end_is_told_while_reading_goes_on(pair):
     assert await wire.receive() == b"still here"
 
 
+async def note_loss(wait, lost):
+    try:
+        await wait()
+    except ConnectionLost as exc:
+        lost.append(exc)
+
+
 async def test_abort_frees_a_waiting_reader_and_may_be_repeated(pair, nursery):
     wire, _ = pair
     lost = []
-
-    async def read():
-        try:
-            await wire.receive()
-        except ConnectionLost as exc:
-            lost.append(exc)
-
-    nursery.start_soon(read)
+    nursery.start_soon(note_loss, wire.receive, lost)
     await wait_all_tasks_blocked()
     wire.abort()
     wire.abort()
@@ -306,14 +306,7 @@ async def test_closing_frees_who_waits_for_the_peer_to_take_output(pair, nursery
     wire, _ = pair
     fill(wire)
     lost = []
-
-    async def flush():
-        try:
-            await wire.flush_some()
-        except ConnectionLost as exc:
-            lost.append(exc)
-
-    nursery.start_soon(flush)
+    nursery.start_soon(note_loss, wire.flush_some, lost)
     await wait_all_tasks_blocked()
     await wire.aclose()
     await wait_all_tasks_blocked()

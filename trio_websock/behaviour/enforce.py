@@ -6,7 +6,6 @@ In: whatever a callback returned. Out: messages that can be sent and, for a ``St
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from functools import lru_cache
 from types import CoroutineType
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias, final
 
 from ..codes import SENDABLE, Opcode, is_sendable
 from ..errors import MessageError, ResultError, describe
-from ..messages import AWAIT_HINT, Binary, Outgoing, Ping, Pong, Text, encode_message
+from ..messages import AWAIT_HINT, Binary, Outgoing, Ping, Pong, Text, close_forgotten, encode_message
 from .reasons import Close, Reason, stop_outcome
 from .results import CloseDetail, Messages, Ok, Push, Reply, Stop
 
@@ -82,9 +81,7 @@ class Enforcer:
         raise self._refusal(callback, result, _EXPECTED)
 
     def _refusal(self, callback: str, result: object, expected: str) -> ResultError:
-        forgotten = _coroutines_in(result)
-        for coroutine in forgotten:
-            coroutine.close()  # the warning that nobody awaited it would show up elsewhere, at any time
+        forgotten = [coroutine for coroutine in _coroutines_in(result) if close_forgotten(coroutine)]
         hint = AWAIT_HINT if forgotten and not expected.endswith(AWAIT_HINT) else ""
         return ResultError(self._handler, callback, result, expected + hint)
 
@@ -108,7 +105,7 @@ def enforcer_for(handler: str, validate_utf8: bool) -> Enforcer:
 
 
 def _coroutines_in(result: object) -> list[CoroutineType[Any, Any, Any]]:
-    """Those that nobody has begun to await, wherever a result that was refused has messages or a close."""
+    """Wherever a result that was refused has messages or a close."""
     found: list[CoroutineType[Any, Any, Any]] = []
     seen: dict[int, object] = {}
     rest = [result]
@@ -118,8 +115,7 @@ def _coroutines_in(result: object) -> list[CoroutineType[Any, Any, Any]]:
             continue
         seen[id(part)] = part
         if isinstance(part, CoroutineType):
-            if inspect.getcoroutinestate(part) == inspect.CORO_CREATED:
-                found.append(part)
+            found.append(part)
         elif isinstance(part, (list, tuple)):
             rest += part
         elif isinstance(part, (Push, Reply)):

@@ -21,7 +21,7 @@ from ..behaviour.reasons import Close, Error, Normal, Reason, Remote, Timeout
 from ..codes import CloseCode
 from ..connection import Connection
 from ..errors import RemoteError
-from ..idle import LAST_LOOK, IdleClock
+from ..idle import IdleClock
 from ..keepalive import Keepalive
 from ..messages import Message, Outgoing, Payload, Ping, Pong, encode_message
 from ..options import Options
@@ -321,9 +321,9 @@ class WebSocket:
 
     async def _find_late(self) -> bool:
         """Read what came while somebody blocked the thread, and is in the kernel still; whether there was any."""
-        with trio.move_on_after(self._options.timeout * LAST_LOOK):
+        with self._idle.open_last_look():
             await self._transport.receive_each(self._expect(), self._take)
-        return self._has_ended or not self._idle.has_expired()
+        return not self._idle.has_expired()
 
     def _expect(self) -> int:
         """How many arrivals there is room for; the clock runs while we wait for them."""

@@ -106,9 +106,7 @@ class TlsWire(Wire):
         records = self._inner.receive_nowait(insist=insist)
         if records is None:
             return None
-        self._feed(records)
-        data = self._decrypt_and_answer()
-        return b"" if data is None and not records else data
+        return self._decrypt_records(records)
 
     async def receive_each(self, take: Callable[[bytes | None], bool]) -> None:
         self._take = take
@@ -122,11 +120,7 @@ class TlsWire(Wire):
     def _take_records(self, records: bytes | None) -> bool:
         if records is None:  # TLS inside of TLS
             return self._take(None)
-        self._feed(records)
-        data = self._decrypt_and_answer()
-        if not records and data is None:
-            data = b""
-        return self._give(data) and bool(records)
+        return self._give(self._decrypt_records(records)) and bool(records)
 
     def _give(self, data: bytes | None) -> bool:
         """Give away what was decrypted, and the end if that came with it; whether more is wanted."""
@@ -149,6 +143,12 @@ class TlsWire(Wire):
         data = self._decrypt()
         self._send_answers()
         return data
+
+    def _decrypt_records(self, records: bytes) -> bytes | None:
+        """What can be had once ``records`` have come, or their end; ``None``: nothing."""
+        self._feed(records)
+        data = self._decrypt_and_answer()
+        return b"" if data is None and not records else data
 
     def _has_records(self) -> bool:
         return bool(self._tls.pending() or self._incoming.pending)
