@@ -156,7 +156,7 @@ class HypercornHost:
         config = hypercorn.config.Config()
         config.bind = ["127.0.0.1:0"]
         config.graceful_timeout = 0.1
-        config.keep_alive_timeout = 0.3
+        config.keep_alive_timeout = 60.0  # a connection may be opened long before its first request
         config.errorlog = None
         config.websocket_max_message_size = 2**24
         ending = trio.Event()
@@ -241,6 +241,11 @@ OTHERWISE = [
         [HTTP2],
         "Hypercorn ends the stream with our close",
         r"we wait for the peers close before we end the stream",
+    ),
+    Otherwise(
+        [HTTP2],
+        "Hypercorn leaves the stream open behind its answer to the peer's close",
+        r"a handler without terminate|tasks of the connections nursery end|the result of terminate is ignored",
     ),
     Otherwise(
         [UVICORN],
