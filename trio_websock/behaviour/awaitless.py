@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 import inspect
 from collections.abc import Coroutine
+from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
@@ -29,9 +30,13 @@ def awaitless_code(function: object) -> CodeType | None:
     function = getattr(function, "__func__", function)
     if not isinstance(function, FunctionType) or not function.__code__.co_flags & inspect.CO_COROUTINE:
         return None
-    if any(instruction.opname in _SUSPENDING for instruction in dis.get_instructions(function)):
-        return None
-    return function.__code__
+    return None if _has_await(function.__code__) else function.__code__
+
+
+# An application function's handler is bound anew for each request, and reading code takes longer than an upgrade.
+@lru_cache(maxsize=1024)
+def _has_await(code: CodeType) -> bool:
+    return any(instruction.opname in _SUSPENDING for instruction in dis.get_instructions(code))
 
 
 def finish(coroutine: Coroutine[Any, Any, T]) -> T:

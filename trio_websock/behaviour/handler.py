@@ -16,6 +16,7 @@ from typing import Any, Generic, NoReturn, TypeVar, final, get_origin
 from ..errors import describe
 from ..messages import Ping, Pong
 from .awaitless import awaitless_code
+from .fitting import check_fit
 from .reasons import Reason
 from .results import Ok, Result
 
@@ -145,8 +146,8 @@ class BoundHandler:
         handler: class, instance or module.
 
     Raises:
-        TypeError: a required callback is missing, something that is no callable stands in a callback's place, or a
-            class cannot be called without arguments.
+        TypeError: a required callback is missing, something that is no callable stands in a callback's place, one
+            does not take what it is given or yields, or a class cannot be called without arguments.
     """
 
     __slots__ = ("_handler", "awaitless", "is_prompt", "name")
@@ -160,6 +161,9 @@ class BoundHandler:
         for name in REQUIRED + OPTIONAL:
             if hasattr(handler, name) and not callable(getattr(handler, name)):
                 raise TypeError(f"{name} of handler {self.name} is not callable: {getattr(handler, name)!r}")
+        for name in REQUIRED + OPTIONAL:
+            if _defines(handler, name):
+                check_fit(handler, self.name, name)
         if isinstance(handler, type):
             _check_constructor(handler)
         self._handler = handler
@@ -204,6 +208,9 @@ def _name_of(handler: object) -> str:
 
 
 def _check_constructor(handler: type) -> None:
+    # Done for each upgrade, and of what a class inherits from object the signature has to be parsed from a text.
+    if all(getattr(handler, name) is getattr(object, name) for name in ("__init__", "__new__")):
+        return
     try:
         signature = inspect.signature(handler)
     except ValueError:  # made in C, without a signature to look at
