@@ -69,6 +69,20 @@ def test_an_asgi_application_is_told_where_it_belongs() -> None:
         site_of(asgi)
 
 
+async def yields_later(request: Request) -> Any:
+    yield Response(204)
+
+
+def yields(request: Request) -> Any:
+    yield Response(204)
+
+
+@pytest.mark.parametrize("function", [yields, yields_later])
+def test_a_generator_is_told_that_it_answers_nobody(function: Any) -> None:
+    with pytest.raises(TypeError, match=r"yields.* is a generator: it must return its answer, not yield it"):
+        site_of(function)
+
+
 @pytest.mark.parametrize("function", [print, iter, lambda *everything: Response(204)])
 def test_what_can_be_called_with_a_request_is_an_application_function(function: Any) -> None:
     assert isinstance(site_of(function), FunctionSite)

@@ -395,6 +395,17 @@ def test_a_coroutine_function_as_origins_would_let_everybody_in(origins: Any) ->
     assert str(refusal_of(Options, "origins", origins)) == words
 
 
+@pytest.mark.parametrize("origins", [lambda: True, lambda request, origin: True])
+def test_a_function_that_cannot_be_asked_about_a_request_is_refused(origins: Any) -> None:
+    refused = refusal_of(Options, "origins", origins)
+    assert str(refused).startswith("origins must be a function that can be called with a request alone (")
+
+
+@pytest.mark.parametrize("origins", [lambda *args: True, "".startswith, functools.partial(lambda a, b: True, 1)])
+def test_a_function_of_any_kind_may_be_asked_about_a_request(origins: Any) -> None:
+    assert Options(origins=origins).origins is origins
+
+
 def test_an_option_that_a_host_has_nothing_for_must_be_at_its_default() -> None:
     check_defaults(Options(timeout=5), ["compress"], "no codec here")
     with pytest.raises(OptionError, match="compress must be its default: no codec here, not True"):

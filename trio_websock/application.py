@@ -9,12 +9,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
+from types import CodeType
 from typing import Final, NamedTuple, Protocol, TypeAlias, final
 
 from .behaviour.handler import BoundHandler, bind_handler, is_handler
 from .errors import UpgradeRefused, describe, only_exception
 from .faults import split_fault
 from .headers import Headers
+from .option_checks import objection_to_calling
 from .options import Options
 from .request import Request
 from .response import Response, Upgrade, refusal
@@ -82,14 +84,19 @@ def bind_application(handler_or_app: object, options: Options, report: Report) -
 
 def _check_application(function: Callable[..., object]) -> None:
     """Refuse at the start what every request would fail of."""
-    try:
-        inspect.signature(function).bind(Request("GET", "/"))
-    except ValueError:
-        pass  # it does not say what it takes
-    except TypeError as exc:
-        raise TypeError(
-            f"{function!r} cannot be called with a request alone ({exc}); an ASGI application goes into http= of serve"
-        ) from exc
+    why = objection_to_calling(function, Request("GET", "/"))
+    if why is not None:
+        hint = "an ASGI application goes into http= of serve"
+        raise TypeError(f"{function!r} cannot be called with a request alone ({why}); {hint}")
+    if inspect.isasyncgenfunction(function) or _is_generator(function):
+        raise TypeError(f"{function!r} is a generator: it must return its answer, not yield it")
+
+
+def _is_generator(function: Callable[..., object]) -> bool:
+    # What types.coroutine has made can be awaited though it yields.
+    code = getattr(function, "__code__", None)
+    flags = code.co_flags if isinstance(code, CodeType) else 0
+    return inspect.isgeneratorfunction(function) and not flags & inspect.CO_ITERABLE_COROUTINE
 
 
 @final

@@ -10,10 +10,20 @@ import math
 import os
 import ssl
 import sys
+from collections.abc import Callable
 
 from .errors import OptionError
 
-__all__ = ["check_asgi", "check_context", "check_count", "check_flag", "check_path", "check_range", "check_seconds"]
+__all__ = [
+    "check_asgi",
+    "check_context",
+    "check_count",
+    "check_flag",
+    "check_path",
+    "check_range",
+    "check_seconds",
+    "objection_to_calling",
+]
 
 
 def check_seconds(name: str, value: object, allow_zero: bool = False) -> None:
@@ -68,21 +78,28 @@ def check_context(name: str, context: object, *, server_side: bool) -> None:
         raise OptionError(name, context, f"an ssl.SSLContext for a {side}'s side ({made})")
 
 
+def objection_to_calling(function: Callable[..., object], *arguments: object) -> str | None:
+    """Why ``function`` cannot be called with these arguments; ``None`` if it can, or does not say what it takes."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+    try:
+        signature.bind(*arguments)
+    except TypeError as exc:
+        return str(exc)
+    return None
+
+
 def check_asgi(name: str, application: object) -> None:
     """Insist on something that can be called as an ASGI application is, as far as that can be told, or ``None``."""
     if application is None:
         return
-    why = "it cannot be called"
+    why: str | None = "it cannot be called"
     if callable(application):
-        try:
-            signature = inspect.signature(application)
-        except (TypeError, ValueError):  # it does not say what it takes
-            return
-        try:
-            signature.bind({}, None, None)
-            return
-        except TypeError as exc:
-            why = str(exc)
+        why = objection_to_calling(application, {}, None, None)
+    if why is None:
+        return
     where = "a handler or an application function is the first argument of serve"
     expected = f"an ASGI application, called with (scope, receive, send), or None ({why}; {where})"
     raise OptionError(name, application, expected)

@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from .errors import OptionError
 from .headers import FIELD_NAME
-from .option_checks import check_asgi, check_context, check_count, check_flag, check_path, check_range, check_seconds
+from .option_checks import (
+    check_asgi,
+    check_context,
+    check_count,
+    check_flag,
+    check_path,
+    check_range,
+    check_seconds,
+    objection_to_calling,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -345,6 +354,9 @@ def _checked_origins(origins: Origins) -> Origins:
         # What a coroutine function returns is true before it has been awaited: it would let everybody in.
         if inspect.iscoroutinefunction(origins) or inspect.iscoroutinefunction(type(origins).__call__):
             raise OptionError("origins", origins, "a plain function, which decides without waiting")
+        why = objection_to_calling(origins, None)
+        if why is not None:
+            raise OptionError("origins", origins, f"a function that can be called with a request alone ({why})")
         return origins
     if isinstance(origins, str) and origins in ("same", "any"):
         return origins

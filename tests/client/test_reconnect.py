@@ -217,6 +217,12 @@ def test_a_value_that_is_not_allowed_is_refused(name, value):
         Reconnect(**{name: value})
 
 
+@pytest.mark.parametrize("decide", [lambda: None, lambda outage, attempts: None])
+def test_what_cannot_be_asked_about_an_outage_is_refused(decide):
+    with pytest.raises(OptionError, match=r"decide must be a function that can be called with an Outage alone \("):
+        Reconnect(decide=decide)
+
+
 def test_codes_may_come_one_by_one():
     assert Reconnect(codes=(code for code in (1001, 4000))).codes == {1001, 4000}
 

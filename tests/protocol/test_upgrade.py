@@ -216,6 +216,10 @@ def is_allowed(asked: Request, origins: object) -> bool:
     return True
 
 
+async def deny() -> bool:
+    return False
+
+
 class TestOrigin:
     @pytest.mark.parametrize("origins", ["same", "any", [], ["https://a"], lambda asked: False])
     def test_a_request_without_an_origin_is_always_allowed(self, origins: object) -> None:
@@ -237,6 +241,15 @@ class TestOrigin:
     def test_a_function_of_the_request_decides(self, verdict: bool) -> None:
         asked = request(origin=["https://example.org"])
         assert is_allowed(asked, lambda given: given is asked and verdict) is verdict
+
+    @pytest.mark.parametrize("verdict", [None, "yes", 1, object()])
+    def test_what_is_no_verdict_lets_nobody_in_and_is_told(self, verdict: object) -> None:
+        with pytest.raises(TypeError, match=r"the function given as origins returned .*: expected True or False"):
+            check_origin(request(origin=["https://evil.org"]), lambda asked: verdict)
+
+    def test_a_verdict_that_nobody_awaits_is_told_as_such(self) -> None:
+        with pytest.raises(TypeError, match=r"returned <coroutine object deny .*True or False \(is an await missing\?"):
+            check_origin(request(origin=["https://evil.org"]), lambda asked: deny())
 
     @pytest.mark.parametrize(
         ("origins", "expected"),

@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias, final
 from ..behaviour.reasons import DISCONNECTED, RESTART, Error, Normal, Reason, Remote, Timeout, stop_outcome
 from ..codes import SENDABLE, CloseCode, is_sendable
 from ..errors import ConnectionLost, OptionError, WriteTimeout
-from ..option_checks import check_count, check_flag
+from ..option_checks import check_count, check_flag, objection_to_calling
 from .answer import HandshakeResponse
 from .failures import ConnectFailed, HandshakeError, ProxyFailed, UpgradeRejected
 
@@ -140,6 +140,9 @@ class Reconnect:
         check_flag("keep_state", self.keep_state)
         if self.decide is not None and not callable(self.decide):
             raise OptionError("decide", self.decide, "a function of an Outage, or None")
+        why = self.decide and objection_to_calling(self.decide, None)
+        if why:
+            raise OptionError("decide", self.decide, f"a function that can be called with an Outage alone ({why})")
 
     def allows(self, cause: object, attempts: int) -> bool:
         """Whether to connect again, if nobody decides otherwise.

@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from ..errors import UpgradeRefused
+from ..errors import UpgradeRefused, describe
 from ..headers import values_by_name
+from ..messages import AWAIT_HINT, close_forgotten
 
 if TYPE_CHECKING:
     from ..options import Origins
@@ -195,6 +196,7 @@ def check_origin(request: Request, origins: Origins) -> None:
 
     Raises:
         UpgradeRefused: 403, the origin may not; 400, several origins.
+        TypeError: a function of the application was asked and returned neither ``True`` nor ``False``.
 
     Source: RFC 6455 §4.2.2 and §10.2.
     """
@@ -209,7 +211,7 @@ def check_origin(request: Request, origins: Origins) -> None:
 
 def _is_allowed(given: str, request: Request, origins: Origins) -> bool:
     if callable(origins):
-        return bool(origins(request))
+        return _verdict_of(origins(request))
     if origins == "any":
         return True
     origin = _parse_origin(given)
@@ -218,6 +220,14 @@ def _is_allowed(given: str, request: Request, origins: Origins) -> bool:
     if origins == "same":
         return _is_same(origin, request.headers)
     return any(origin.matches(wanted) for name in origins if (wanted := _parse_origin(name)))
+
+
+def _verdict_of(answer: object) -> bool:
+    # Not by its truth: that of a coroutine that nobody awaits would let everybody in.
+    if isinstance(answer, bool):
+        return answer
+    hint = AWAIT_HINT if close_forgotten(answer) else ""
+    raise TypeError(f"the function given as origins returned {describe(answer)}: expected True or False{hint}")
 
 
 def _parse_origin(text: str) -> _Origin | None:
