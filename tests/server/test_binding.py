@@ -60,9 +60,10 @@ async def test_a_host_that_is_not_ours_is_named() -> None:
         await bind_tcp("192.0.2.1", 0, None)
 
 
-async def test_a_name_without_an_address_is_named() -> None:
-    with pytest.raises(OSError, match="cannot listen on 'no such name': "):
-        await bind_tcp("no such name", 0, None)
+@pytest.mark.parametrize("name", ["no such name", "a..b", "a" * 64 + ".example"])
+async def test_a_name_without_an_address_is_named(name: str) -> None:
+    with pytest.raises(OSError, match=f"cannot listen on '{name}': "):
+        await bind_tcp(name, 0, None)
 
 
 def fail_for(monkeypatch: pytest.MonkeyPatch, code: int, *families: int, times: int = 99) -> None:
@@ -157,8 +158,14 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 
 
 def test_a_path_too_long_for_a_socket_is_named(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"cannot listen on .*AF_UNIX path too long"):
+    with pytest.raises(OSError, match=r"cannot listen on .*AF_UNIX path too long") as caught:
         bind_unix(str(tmp_path / ("a" * 120)), None)
+    assert caught.value.errno == errno.ENAMETOOLONG
+
+
+def test_a_path_that_no_file_can_have_is_named() -> None:
+    with pytest.raises(OSError, match=r"cannot listen on 'a\\x00b': embedded null byte"):
+        bind_unix("a\0b", None)
 
 
 def test_the_file_of_a_successor_is_left_alone(tmp_path: Path) -> None:

@@ -175,6 +175,13 @@ async def test_one_failure_leaves_nothing_open(tmp_path: Path) -> None:
     assert not path.exists()
 
 
+async def test_listeners_before_one_that_is_refused_are_closed() -> None:
+    with listening_socket() as sock:
+        with pytest.raises(OptionError, match="listeners must be"):
+            await open_entrances(ServerOptions(listeners=[sock, 42]))  # type: ignore[list-item]  # the point of the test
+        assert sock.fileno() < 0
+
+
 class Sulking(socket.socket):
     """A listening socket whose ``accept`` fails as often as it is told to."""
 

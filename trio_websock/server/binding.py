@@ -62,6 +62,8 @@ async def _resolve(hosts: Iterable[str | None], port: int) -> list[tuple[int, st
             infos = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         except OSError as exc:  # gaierror
             raise OSError(exc.errno, f"cannot listen on {host!r}: {exc.strerror}") from exc
+        except UnicodeError as exc:  # no name of a host, by its length or its characters
+            raise OSError(errno.EINVAL, f"cannot listen on {host!r}: {exc}") from exc
         for family, _, _, _, name in infos:
             flow, scope = (*name[2:4], 0, 0)[:2]
             found[(int(family), str(name[0]), int(flow), int(scope))] = None
@@ -130,7 +132,12 @@ def bind_unix(path: str, backlog: int | None) -> tuple[socket.socket, SocketFile
         return sock, SocketFile(path)
     except OSError as exc:
         sock.close()
-        raise OSError(exc.errno, f"cannot listen on {path}: {exc.strerror or exc}") from exc
+        # The one error without a number is Python's own: the path is too long for a socket.
+        code = exc.errno or errno.ENAMETOOLONG
+        raise OSError(code, f"cannot listen on {path}: {exc.strerror or exc}") from exc
+    except ValueError as exc:
+        sock.close()
+        raise OSError(errno.EINVAL, f"cannot listen on {path!r}: {exc}") from exc
 
 
 def _clear_path(path: str) -> None:

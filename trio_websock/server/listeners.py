@@ -150,7 +150,8 @@ async def open_entrances(options: ServerOptions) -> list[Entrance]:
     """
     entrances: list[Entrance] = []
     try:
-        entrances += [_entrance_of(given) for given in options.listeners]
+        for given in options.listeners:
+            entrances.append(_entrance_of(given))  # one by one, so that those before one that is refused are closed
         if options.path is not None:
             entrances.append(SocketEntrance(*bind_unix(os.fspath(options.path), options.backlog)))
         if options.port is not None:
