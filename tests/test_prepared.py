@@ -213,3 +213,9 @@ async def test_a_server_and_a_client_send_it_as_any_other(compress: bool | Defla
                 arrived = [await websocket.receive() for _ in range(5)]
             assert arrived == ["hello " * 10, b"\xff", LARGE, "ordinary", b"there"]
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("given", ["text", b"bytes", (Opcode.TEXT, b"text"), None])
+def test_only_prepare_makes_one(given: Any) -> None:
+    with pytest.raises(TypeError, match=r"a Prepared is made by prepare\(message\), not from "):
+        Prepared(given)

@@ -83,6 +83,8 @@ class Prepared:
     __slots__ = ("_outgoing",)
 
     def __init__(self, outgoing: SharedOutgoing) -> None:
+        if not isinstance(outgoing, SharedOutgoing):
+            raise TypeError(f"a Prepared is made by prepare(message), not from {describe(outgoing)}")
         self._outgoing = outgoing
 
     @property
