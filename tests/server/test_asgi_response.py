@@ -176,9 +176,11 @@ def test_a_body_of_another_length_than_announced_is_refused(events: list[dict[st
         [start(), body(), start()],
         [{"type": "http.response.push"}],
         [{}],
+        [None],
+        [5],
     ],
 )
-def test_an_event_at_the_wrong_time_is_refused(events: list[dict[str, Any]]) -> None:
+def test_an_event_at_the_wrong_time_is_refused(events: list[Any]) -> None:
     with pytest.raises(StateError):
         sent(*events)
 

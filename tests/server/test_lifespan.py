@@ -234,8 +234,8 @@ async def test_a_shutdown_that_raises_is_logged(caplog: pytest.LogCaptureFixture
     assert "lifespan failed in its shutdown" in caplog.text
 
 
-@pytest.mark.parametrize("message", [STOPPED, {"type": "http.response.start"}, {}])
-async def test_a_message_at_the_wrong_time_is_refused(message: dict[str, str]) -> None:
+@pytest.mark.parametrize("message", [STOPPED, {"type": "http.response.start"}, {}, None])
+async def test_a_message_at_the_wrong_time_is_refused(message: Any) -> None:
     refused: list[StateError] = []
 
     async def app(scope: Any, receive: Receive, send: Send) -> None:

@@ -281,7 +281,8 @@ async def test_a_client_that_is_being_turned_away_does_not_outlast_the_grace(
 
 
 @pytest.mark.parametrize(
-    "options", [{"grace": -1}, {"grace": math.nan}, {"grace": "5"}, {"grace": True}, {"rate": 0}, {"rate": -1}]
+    "options",
+    [{"grace": -1}, {"grace": math.nan}, {"grace": "5"}, {"grace": True}, {"rate": 0}, {"rate": -1}, {"rate": "5"}],
 )
 async def test_impossible_shutdowns_are_refused(start: Start, options: dict[str, Any]) -> None:
     server = await start(visitors.Echo)

@@ -75,7 +75,7 @@ class AsgiResponse:
 
         Source: ASGI, Response Start and Response Body; RFC 9112 §6.
         """
-        kind = event.get("type")
+        kind = event.get("type") if isinstance(event, Mapping) else event
         if self.is_complete:
             raise StateError(f"{describe(kind)} came behind the end of the response")
         if kind == "http.response.start":

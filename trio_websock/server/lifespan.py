@@ -11,7 +11,7 @@ In: an application. Out: whether it has started, its state for requests, and its
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, final
 
 import trio
@@ -149,7 +149,8 @@ class Lifespan:
 
     async def _send(self, event: MutableMapping[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
-        kind, is_starting = event.get("type"), not self._started.is_set()
+        kind = event.get("type") if isinstance(event, Mapping) else event
+        is_starting = not self._started.is_set()
         if is_starting and kind == "lifespan.startup.complete":
             self._is_complete = True
             self._started.set()

@@ -140,7 +140,7 @@ class Server:
         """
         seconds = self._options.grace if grace is None else grace
         check_seconds("grace", seconds, allow_zero=True)
-        if rate is not None and not rate > 0:
+        if rate is not None and not (isinstance(rate, (int, float)) and rate > 0):
             raise OptionError("rate", rate, "a positive number of connections per second, or None")
         self._begin_shutdown(restart, seconds, rate)
         await self._drained.wait()
