@@ -28,6 +28,7 @@ from ..errors import OptionError, StateError, describe, only_exception
 from ..lifetime import CANCEL_TIMEOUT, OVERDUE_CAUSES, OVERDUE_TIMEOUT
 from ..nursery import run_connection
 from ..option_checks import check_seconds
+from ..trio_run import check_trio
 from .address import parse_url
 from .answer import HandshakeResponse
 from .dialing import Opened, open_transport
@@ -311,6 +312,7 @@ async def connect(
         server; then ``Cancelled`` goes on.
     Source: the client's end of RFC 6455 for a handler of WebSock; our own ruling, as WebSock has servers only.
     """
+    check_trio("connect()")
     if not isinstance(reconnect, (bool, Reconnect)):
         raise OptionError("reconnect", reconnect, "True, False or Reconnect(...)")
     parse_url(url)

@@ -14,6 +14,7 @@ import trio
 
 from ..codes import CloseCode
 from ..errors import only_exception
+from ..trio_run import check_trio
 from .dialing import open_transport
 from .options import ClientKeywords, split_client_keywords
 from .websocket import WebSocket
@@ -44,6 +45,7 @@ async def open_websocket(url: str, **options: Unpack[ClientKeywords]) -> AsyncIt
 
     Checkpoint: always. Cancelled: while it connects, what was open is dropped.
     """
+    check_trio("open_websocket()")
     client, connection = split_client_keywords(options, ClientKeywords)
     websocket = WebSocket(await open_transport(url, client, connection), connection)
     failure: BaseException | None = None

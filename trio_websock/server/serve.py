@@ -32,6 +32,7 @@ from ..hosts.wire import Wire
 from ..lifetime import CANCEL_TIMEOUT, OVERDUE_CAUSES, OVERDUE_TIMEOUT
 from ..option_checks import check_seconds
 from ..options import Options, ServerKeywords, ServerOptions, split_keywords
+from ..trio_run import check_trio
 from .annex import Annex
 from .asgi import AsgiSite
 from .encryption import APPLICATION_PROTOCOL
@@ -362,12 +363,14 @@ async def serve(
         OptionError: an option with a value that is not allowed.
         OSError: an address cannot be listened on; the message names it.
         StartupFailed: the application given as ``http`` could not start.
+        StateError: Trio does not run here.
         Exception: what the lifespan of that application failed of while serving, after a graceful shutdown.
 
     Checkpoint: always.
     Cancelled: graceful shutdown, see above. A second ``KeyboardInterrupt`` aborts.
     Source: ``Bandit.start_link/1`` and its ``shutdown_timeout``; ``trio.serve_listeners``.
     """
+    check_trio("serve()")
     server_options, connection_options = split_keywords(options)
     ledger = Ledger()
     site = site_for(handler_or_app, connection_options, ledger)

@@ -33,6 +33,7 @@ from ..options import (
 )
 from ..request import Request
 from ..response import Response
+from ..trio_run import check_trio
 from .asgi import AsgiCall, AsgiSite
 from .ledger import Ledger
 from .session import Session
@@ -87,6 +88,7 @@ async def serve_stream(
         peer; a client that has not got so far is dropped.
     Source: RFC 6455 §4.2 without, §5 with a ``request``.
     """
+    check_trio("serve_stream()")
     if not isinstance(stream, trio.abc.Stream):
         raise TypeError(f"expected a trio.abc.Stream, not {describe(stream)}")
     if not isinstance(leftover, bytes):

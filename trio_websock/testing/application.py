@@ -21,6 +21,7 @@ from ..response import Response, refusal
 from ..server.answers import serialize_response
 from ..server.head import BadRequest, parse_head
 from ..server.upgrading import Agreement, agree_on_upgrade
+from ..trio_run import check_trio
 from .connection import TestConnection, open_prepared
 from .memory_transport import MemoryTransport
 
@@ -124,6 +125,7 @@ class TestApplication:
 
         Cancelled: the connection is too; ``terminate`` runs.
         """
+        check_trio("TestApplication.open()")
         offered = ", ".join(Options(subprotocols=subprotocols).subprotocols)
         extra = [("Origin", origin)] if origin is not None else []
         extra += [("Sec-WebSocket-Protocol", offered)] if offered else []

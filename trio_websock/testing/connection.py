@@ -22,6 +22,7 @@ from ..nursery import run_connection
 from ..option_checks import check_seconds
 from ..options import ConnectionKeywords, Options
 from ..request import Headers, Request
+from ..trio_run import check_trio
 from .memory_transport import MemoryTransport, arrivals_of, close_of, fault_of, incoming_of, is_message
 from .rooms import open_room
 from .witness import WatchedHandler
@@ -380,6 +381,7 @@ async def open_prepared(
     raises: bool = True,
 ) -> AsyncIterator[TestConnection[Any, Any]]:
     """:func:`open_test_connection`, with everything made and checked. For this room only."""
+    check_trio("open_test_connection()")
     test = TestConnection[Any, Any](connection, transport, WatchedHandler(handler, connection.options), raises=raises)
     transport.put(*arrivals_of(first, validate_utf8=connection.options.validate_utf8))
     try:

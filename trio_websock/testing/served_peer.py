@@ -16,6 +16,7 @@ import trio.testing
 
 from ..options import StreamKeywords
 from ..server import serve_stream
+from ..trio_run import check_trio
 from .memory_listener import BUFFER_SIZE, open_memory_streams
 from .rooms import open_room
 from .scripted_peer import ScriptedPeer
@@ -52,6 +53,7 @@ async def open_scripted_peer(
 
     Cancelled: the connection is too; ``terminate`` runs.
     """
+    check_trio("open_scripted_peer()")
     ours, theirs = open_memory_streams(buffer_size)
     async with open_room() as room, ScriptedPeer(ours) as peer:
         room.start_soon(partial(serve_stream, theirs, handler_or_app, **options))
