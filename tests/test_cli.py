@@ -263,6 +263,7 @@ def test_an_option_that_cannot_be_met_is_told_in_one_line(command: Command, word
 def test_a_file_that_is_no_certificate_is_told_in_one_line(command: Command) -> None:
     text = complaint(command("site_under_test:Echo", "--ssl-certfile", "site_under_test.py"))
     assert text.startswith("cannot use the certificate in site_under_test.py: ")
+    assert text.endswith("expected a certificate chain and its private key in PEM format, not encrypted")
 
 
 def test_a_port_in_use_is_told_in_one_line(command: Command) -> None:

@@ -234,9 +234,15 @@ def _load_certificate(certfile: str | None, keyfile: str | None) -> ssl.SSLConte
         context.load_cert_chain(certfile, keyfile, password="")
     except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
         files = certfile if keyfile is None else f"{certfile} and {keyfile}"
-        raise _Unusable(f"cannot use the certificate in {files}: {getattr(exc, 'strerror', None) or exc}") from exc
+        # What OpenSSL says of a file without a key, or with an encrypted one, is "PEM lib".
+        more = f"; expected {_CERTIFICATE}" if isinstance(exc, ssl.SSLError) else ""
+        raise _Unusable(
+            f"cannot use the certificate in {files}: {getattr(exc, 'strerror', None) or exc}{more}"
+        ) from exc
     return context
 
+
+_CERTIFICATE = "a certificate chain and its private key in PEM format, not encrypted"
 
 # Options whose Python value for "no limit" is None.
 _UNLIMITED = frozenset({"max_message_size", "ping_interval", "max_connections", "max_connections_per_client"})
