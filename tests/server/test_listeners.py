@@ -245,3 +245,18 @@ async def test_a_listener_without_sockets_is_waited_out_too(
 
     await (await admit_one(entrance, connect)).aclose()
     assert "no client can be accepted for now" in caplog.text
+
+
+async def test_a_long_exhaustion_is_told_once_a_minute(
+    autojump_clock: trio.testing.MockClock, memory_listener: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def accept_nobody() -> trio.abc.Stream:
+        raise OSError(errno.EMFILE, "sulking")
+
+    memory_listener.accept = accept_nobody
+    entrance = await open_one(listeners=[memory_listener])
+    with trio.move_on_after(150):
+        await entrance.admit_clients(Arrivals())
+    assert [record.getMessage() for record in caplog.records] == [
+        f"no client can be accepted for now: [Errno {errno.EMFILE}] sulking"
+    ] * 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import socket
 from abc import ABC, abstractmethod
@@ -39,6 +40,7 @@ _GONE |= frozenset({errno.EHOSTUNREACH, errno.EOPNOTSUPP, errno.ENETUNREACH, err
 # Out of descriptors or of memory: some will be free again when others have left.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 EXHAUSTED_PAUSE = 0.1
+EXHAUSTED_SILENCE = 60  # seconds between what is said about it: often it is the disk with the log that is full, too
 
 
 class Entrance(ABC):
@@ -82,12 +84,13 @@ class SocketEntrance(Entrance):
         self.address: tuple[str, int] | str | None = _address_of(sock)
 
     async def admit_clients(self, admit: Admit) -> None:
+        drought = _Drought()
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             try:
                 self._admit_waiting(admit)
             except OSError as exc:
-                await _sit_out(exc)
+                await drought.sit_out(exc)
 
     def _admit_waiting(self, admit: Admit) -> None:
         for _ in range(ACCEPT_LEN):
@@ -119,11 +122,12 @@ class ListenerEntrance(Entrance):
         self.address = _address_of_listener(listener)
 
     async def admit_clients(self, admit: Admit) -> None:
+        drought = _Drought()
         while True:
             try:
                 stream = await self._listener.accept()
             except OSError as exc:
-                await _sit_out(exc)
+                await drought.sit_out(exc)
             else:
                 admit(wire_for(stream))
 
@@ -131,12 +135,23 @@ class ListenerEntrance(Entrance):
         await self._listener.aclose()
 
 
-async def _sit_out(exc: OSError) -> None:
-    """Wait until there may be descriptors and memory again; what is wrong otherwise is raised."""
-    if exc.errno not in _EXHAUSTED:
-        raise exc
-    logger.error("no client can be accepted for now: %s", exc)
-    await trio.sleep(EXHAUSTED_PAUSE)
+@final
+class _Drought:
+    """A time without descriptors or memory: waited out, and told of now and then."""
+
+    __slots__ = ("_silent_until",)
+
+    def __init__(self) -> None:
+        self._silent_until = -math.inf
+
+    async def sit_out(self, exc: OSError) -> None:
+        """Wait until there may be some again; what is wrong otherwise is raised."""
+        if exc.errno not in _EXHAUSTED:
+            raise exc
+        if trio.current_time() >= self._silent_until:
+            self._silent_until = trio.current_time() + EXHAUSTED_SILENCE
+            logger.error("no client can be accepted for now: %s", exc)
+        await trio.sleep(EXHAUSTED_PAUSE)
 
 
 async def open_entrances(options: ServerOptions) -> list[Entrance]:
