@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import re
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 import trustme
 
-from trio_websock import Response, cli
+from trio_websock import Response, cli, serve
 from trio_websock.protocol import COMPILED
 
 APPLICATION = """
@@ -388,3 +392,17 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert out.startswith("trio_websock ")
     assert ("compiled codec" if COMPILED else "pure Python codec") in out
+
+
+class FullDisk(io.StringIO):
+    def write(self, text: str, /) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_a_server_whose_announcement_cannot_be_written_serves(
+    nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await nursery.start(partial(serve, lambda request: Response(204), port=0))
+    monkeypatch.setattr("sys.stderr", FullDisk())
+    cli._Announcement()(server)
+    assert server.port

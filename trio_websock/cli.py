@@ -8,6 +8,7 @@ option is one of ``serve``; nothing can be done here that a program could not do
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -130,8 +131,10 @@ class _Announcement:
 
     def __call__(self, server: Server) -> None:
         self.is_made = True
-        for address in server.addresses:
-            print(f"Listening on {_shown(address, server.scheme)}", file=sys.stderr, flush=True)
+        # Nobody may be reading, or the disk may be full: no reason not to serve.
+        with contextlib.suppress(OSError):
+            for address in server.addresses:
+                print(f"Listening on {_shown(address, server.scheme)}", file=sys.stderr, flush=True)
 
 
 def _shown(address: tuple[str, int] | str, scheme: str) -> str:
