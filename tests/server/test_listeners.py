@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
 import ssl
 import sys
@@ -19,6 +20,7 @@ from trio_websock import OptionError
 from trio_websock.hosts.wire import SocketWire, Wire
 from trio_websock.options import ServerOptions
 from trio_websock.server.listeners import Entrance, SocketEntrance, open_entrances
+from trio_websock.testing import MemoryListener
 
 
 class Arrivals:
@@ -260,3 +262,26 @@ async def test_a_long_exhaustion_is_told_once_a_minute(
     assert [record.getMessage() for record in caplog.records] == [
         f"no client can be accepted for now: [Errno {errno.EMFILE}] sulking"
     ] * 3
+
+
+@pytest.mark.parametrize("kind", ["socket", "listener"])
+def test_an_interrupt_waits_until_who_was_accepted_is_let_in(kind: str) -> None:
+    admitted: list[Wire] = []
+
+    def admit(wire: Wire) -> None:
+        signal.raise_signal(signal.SIGINT)
+        admitted.append(wire)
+        wire.abort()
+
+    async def main() -> None:
+        listener = MemoryListener()
+        entrance = await (open_one(port=0) if kind == "socket" else open_one(listeners=[listener]))
+        async with await (connect_to(entrance) if kind == "socket" else listener.connect()):
+            try:
+                await entrance.admit_clients(admit)
+            finally:
+                await entrance.aclose()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main)
+    assert len(admitted) == 1

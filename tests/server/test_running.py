@@ -117,6 +117,20 @@ def test_an_interrupt_that_hits_a_callback_lets_the_other_connections_finish() -
     assert seen == [b"\x88\x02\x03\xe9"]
 
 
+def test_an_interrupt_is_not_lost_where_serve_is_cancelled_while_it_shuts_down() -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(partial(serve, Interrupted, port=0))
+            async with await open_websocket(server) as stream:
+                await stream.send_all(b"\x81\x82\0\0\0\0hi")
+                await stream.receive_some()
+                nursery.cancel_scope.cancel()  # as a client of the same program does by failing, told 1001
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        trio.run(main)
+    assert caught.group_contains(KeyboardInterrupt)
+
+
 class Hung(Quiet):
     """Would hang at the second message, but for Ctrl-C."""
 

@@ -83,6 +83,7 @@ class SocketEntrance(Entrance):
         self._file = file
         self.address: tuple[str, int] | str | None = _address_of(sock)
 
+    @trio.lowlevel.enable_ki_protection  # an interrupt between accept and admit would lose a client
     async def admit_clients(self, admit: Admit) -> None:
         drought = _Drought()
         while True:
@@ -121,6 +122,7 @@ class ListenerEntrance(Entrance):
         self._listener = listener
         self.address = _address_of_listener(listener)
 
+    @trio.lowlevel.enable_ki_protection  # an interrupt between accept and admit would lose a client
     async def admit_clients(self, admit: Admit) -> None:
         drought = _Drought()
         while True:

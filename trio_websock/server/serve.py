@@ -189,10 +189,11 @@ class Server:
                 going_on = exc
                 self._begin_shutdown(False, self._options.grace, None)
             await self._wait_drained()
-        if going_on is not None:
-            raise going_on
+        # Before a cancellation: who is interrupted tells the clients, and one of them may be what cancels us.
         if self._is_interrupted:
             raise KeyboardInterrupt
+        if going_on is not None:
+            raise going_on
 
     def _interrupt(self) -> None:
         """Ctrl-C without :func:`run`: the first is a graceful shutdown, the second is out of patience."""
