@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import types
+import weakref
 from typing import Any
 
 import pytest
@@ -238,3 +240,24 @@ async def test_an_early_check_knows_the_options_of_the_site(origins: str, passes
     app = Wary()
     await site_of(app, origins=origins).answer(Request("GET", "/", Headers(fields)))
     assert app.passed is passes
+
+
+class Traced:
+    """Can be watched."""
+
+
+async def test_what_an_application_function_has_raised_is_freed_without_the_garbage_collector() -> None:
+    traces = []
+
+    def fail(request: Request) -> Response:
+        trace = Traced()
+        traces.append(weakref.ref(trace))
+        raise UpgradeRefused(403, "no") if request.path == "/a" else ValueError(trace)
+
+    gc.disable()
+    try:
+        for request in (REQUEST, Request("GET", "/b")):
+            await site_of(fail).answer(request)
+    finally:
+        gc.enable()
+    assert [trace() for trace in traces] == [None, None]

@@ -139,13 +139,17 @@ class FunctionSite:
             return await self.ask(request)
         except BaseException as exc:
             fault, rest = split_fault(exc)
-            if rest is None and isinstance(refused := only_exception(exc), UpgradeRefused):
-                return refusal(refused.status, refused.reason, refused.headers)
-            if fault is not None:
-                self._report(request, fault)
-            if rest is not None:
-                raise rest from None
-            return refusal(500, "Internal Server Error")
+            refused = only_exception(exc)
+            try:
+                if rest is None and isinstance(refused, UpgradeRefused):
+                    return refusal(refused.status, refused.reason, refused.headers)
+                if fault is not None:
+                    self._report(request, fault)
+                if rest is not None:
+                    raise rest from None
+                return refusal(500, "Internal Server Error")
+            finally:
+                del fault, rest, refused  # their traceback leads back to this frame
 
     async def ask(self, request: Request) -> Response | Wish:
         """What the function returned; raises what it raised, and ``TypeError`` if that is neither."""
