@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sys
+from functools import partial
+
 import pytest
 import trio
 
-from trio_websock import ConnectFailed, ConnectionLost, OptionError, open_websocket
+from trio_websock import ConnectFailed, ConnectionLost, Handler, Ok, OptionError, open_websocket, serve
+from trio_websock.testing import MemoryListener
 
 URL = "ws://example.com/"
 CLOSE = 0x88
@@ -233,3 +239,41 @@ async def test_cancelling_while_it_connects_drops_the_stream(start_server, autoj
             pass
     await trio.testing.wait_all_tasks_blocked()
     assert ended == [b""]
+
+
+class Quiet(Handler):
+    def init(self, args):
+        return Ok(None)
+
+    def handle_in(self, message, state):
+        return Ok(None)
+
+
+@pytest.mark.parametrize("step", ["__aenter__", "__aexit__"])
+def test_an_interrupt_between_the_block_and_its_nursery_leaves_trio_whole(step):
+    """It strikes in the frame of contextlib that is entered then, once."""
+    passed = []
+
+    def strike(frame, event, argument):
+        code = frame.f_code
+        if code.co_filename == contextlib.__file__ and code.co_name == step and not passed:
+            passed.append(step)
+            signal.raise_signal(signal.SIGINT)
+
+    async def main():
+        listener = MemoryListener()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve, Quiet, listeners=[listener]))
+            sys.settrace(strike)
+            async with open_websocket("ws://test/", stream=listener.connect):
+                pass
+            await trio.sleep_forever()
+
+    tracer = sys.gettrace()
+    try:
+        with pytest.raises(BaseExceptionGroup) as caught:
+            trio.run(main)
+    finally:
+        sys.settrace(tracer)
+    assert passed == [step]
+    assert caught.group_contains(KeyboardInterrupt)

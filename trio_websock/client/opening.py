@@ -7,8 +7,9 @@ in a nursery around the body, and nothing of that nursery shows.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Unpack
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Unpack, final
 
 import trio
 
@@ -22,8 +23,7 @@ from .websocket import WebSocket
 __all__ = ["open_websocket"]
 
 
-@asynccontextmanager
-async def open_websocket(url: str, **options: Unpack[ClientKeywords]) -> AsyncIterator[WebSocket]:
+def open_websocket(url: str, **options: Unpack[ClientKeywords]) -> AbstractAsyncContextManager[WebSocket]:
     """Connect for the time of a block, which gets the open WebSocket.
 
     Leaving the block closes the connection with 1000, or with 1011 if an exception leaves it, and waits for the
@@ -45,6 +45,34 @@ async def open_websocket(url: str, **options: Unpack[ClientKeywords]) -> AsyncIt
 
     Checkpoint: always. Cancelled: while it connects, what was open is dropped.
     """
+    return _Block(_open(url, options))
+
+
+@final
+class _Block(AbstractAsyncContextManager[WebSocket]):
+    """A block that an interrupt cuts off at a checkpoint, and nowhere else.
+
+    In between it would leave the nursery inside the generator open, which is the end of Trio.
+    """
+
+    __slots__ = ("_manager",)
+
+    def __init__(self, manager: AbstractAsyncContextManager[WebSocket]) -> None:
+        self._manager = manager
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> WebSocket:
+        return await self._manager.__aenter__()
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await self._manager.__aexit__(kind, exc, traceback)
+
+
+@asynccontextmanager
+async def _open(url: str, options: ClientKeywords) -> AsyncIterator[WebSocket]:
     check_trio("open_websocket()")
     client, connection = split_client_keywords(options, ClientKeywords)
     websocket = WebSocket(await open_transport(url, client, connection), connection)
