@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from trio_websock import ClientOptions, OptionError
 from trio_websock.client.address import parse_url
 from trio_websock.client.proxy import Proxy, parse_proxy, proxy_for
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -171,3 +176,8 @@ def test_a_variable_that_names_no_proxy_is_told(environment):
     environment(HTTPS_PROXY="ftp://me:secret@p")
     with pytest.raises(OptionError, match=r"^https_proxy of the environment must be .* not 'ftp://…@p'$"):
         found("wss://h")
+
+
+def test_whoever_asks_for_no_environment_does_not_import_what_reads_it():
+    code = "import sys, trio_websock; sys.exit('urllib.request' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -10,7 +10,6 @@ import importlib.util
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from ..errors import OptionError
 from ..request import authority_of
@@ -86,6 +85,9 @@ def proxy_for(address: Address, given: str | bool | None) -> Proxy | None:
 
 
 def _proxy_of_environment(address: Address) -> Proxy | None:
+    # Here, because of all that is imported with us it is a fifth, by memory, and servers have no use for it.
+    from urllib.request import getproxies, proxy_bypass
+
     if proxy_bypass(f"{address.host}:{address.port}"):
         return None
     proxies = getproxies()
