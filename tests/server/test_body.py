@@ -48,8 +48,10 @@ def test_line_feeds_inside_chunks_are_content() -> None:
 
 def test_line_feeds_inside_a_chunk_do_not_make_it_dearer() -> None:
     calls: Counter[str] = Counter()
+    body = body_for(None, 10_000)
+    body.receive_data(b"10")  # how long it is may come in pieces
     sys.setprofile(lambda frame, event, arg: calls.update([event]))
-    body_for(None, 10_000).receive_data(b"1000\r\n" + b"\n" * 0x1000 + b"\r\n0\r\n\r\n")
+    body.receive_data(b"00\r\n" + b"\n" * 0x1000 + b"\r\n0\r\n\r\n")
     sys.setprofile(None)
     assert calls.total() < 0x1000
 
@@ -65,6 +67,11 @@ def test_the_size_of_a_chunk_is_known_however_it_is_written(piece_size: int) -> 
     assert (body.is_complete, body.content()) == (True, content)
 
 
+def test_a_long_chunk_ends_where_its_size_says() -> None:
+    body = body_for(None, 100)
+    assert body.receive_data(b"64\r\n" + b"x" * 100 + b"\r\n0\r\n\r\nGET /\n") == b"GET /\n"
+
+
 def test_a_sized_body_over_the_limit_is_refused_before_it_comes() -> None:
     with pytest.raises(BadRequest) as caught:
         body_for(11, 10)
@@ -77,6 +84,12 @@ def test_a_chunked_body_over_the_limit_is_refused_when_it_is_passed() -> None:
     with pytest.raises(BadRequest) as caught:
         body.receive_data(b"1\r\n0")
     assert caught.value.status == 413
+
+
+def test_a_body_that_is_within_the_limit_may_come_in_chunks_of_one_byte() -> None:
+    body = body_for(None, 1000)
+    body.receive_data(b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n")
+    assert len(body.content()) == 1000
 
 
 def test_endless_framing_around_few_bytes_is_refused() -> None:

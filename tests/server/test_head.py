@@ -29,6 +29,7 @@ def test_what_every_client_says_is_kept_once_for_all() -> None:
     data = b"GET / HTTP/1.1\r\nHost: a\r\nSec-WebSocket-Version: 13\r\n\r\n"
     one, other = (parse_head(data).headers for _ in range(2))
     assert one["sec-websocket-version"] is other["sec-websocket-version"]
+    assert one.pairs()[1][0] is other.pairs()[1][0]
 
 
 def test_repeated_headers_are_kept_in_order() -> None:
@@ -113,6 +114,7 @@ def test_malformed_fields_are_answered_400(fields: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        b"\rGET / HTTP/1.1",
         b"GET /a b HTTP/1.1",
         b"GET /\x7f HTTP/1.1",
         b"GET /\xc3\xa9 HTTP/1.1",
@@ -170,6 +172,10 @@ def test_other_versions_are_answered_505(version: bytes) -> None:
 
 def test_the_preface_of_http_2_is_answered_505() -> None:
     assert fault_of(b"PRI * HTTP/2.0\r\n\r\n").status == 505
+
+
+def test_the_preface_of_http_2_under_an_older_version_is_answered_400() -> None:
+    assert fault_of(b"PRI * HTTP/1.0\r\n\r\n").status == 400
 
 
 def test_a_request_line_without_a_version_is_answered_505() -> None:
