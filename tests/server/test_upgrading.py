@@ -202,6 +202,7 @@ async def test_an_upgrade_that_cannot_be_answered_is_a_500(
     answer = await ask(server, get(FIELDS, b"Origin: http://a\r\n").replace(HOST, b"Host: a\r\n"))
     assert answer == refused(b"500 Internal Server Error", b"Internal Server Error\n")
     assert "cannot be sent" in caplog.text
+    assert server.snapshot().application_errors == 1
 
 
 async def test_the_application_sees_the_request_before_it_is_checked(start: Start, ask: Ask) -> None:
