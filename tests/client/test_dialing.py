@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
 from trio_websock import (
     ConnectFailed,
@@ -35,7 +36,7 @@ def app(request):
         case "/refuse":
             return Response(403, "not you", headers={"X-Why": "because"})
         case "/redirect" | "/here" | "/there":
-            return Response(302, headers={"Location": request.query["to"]})
+            return Response(int(request.query.get("status", 302)), headers={"Location": request.query["to"]})
         case "/lost":
             return Response(302)
         case "/loop":
@@ -224,12 +225,33 @@ async def test_a_function_that_opens_no_stream_is_a_type_error(stream):
         await ask("ws://h/", stream=stream)
 
 
+async def test_a_function_that_opens_a_stream_has_to_be_awaited():
+    stream, _ = trio.testing.memory_stream_pair()
+    with pytest.raises(TypeError, match=r"expected to await a trio\.abc\.Stream"):
+        await ask("ws://h/", stream=lambda: stream)
+
+
 # Redirects
 
 
 @pytest.mark.parametrize("to", ["/", "http://localhost:{port}/", "ws://localhost:{port}/x"])
 async def test_a_redirect_is_followed(url, server, to):
     assert await ask(f"{url}/redirect?to={to.format(port=server.port)}", "hello") == "hello"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_every_status_that_sends_elsewhere_is_followed(url, status):
+    assert await ask(f"{url}/redirect?to=/&status={status}", "hello") == "hello"
+
+
+@pytest.mark.parametrize("status", [300, 305, 309])
+async def test_a_location_of_another_status_is_not_followed(url, status):
+    with pytest.raises(UpgradeRejected, match=f"{status}"):
+        await ask(f"{url}/redirect?to=/&status={status}")
+
+
+async def test_a_redirect_from_tls_to_tls_is_followed(tls_port, trusting):
+    assert await ask(f"wss://localhost:{tls_port}/redirect?to=/", "hello", ssl_context=trusting) == "hello"
 
 
 SECRETS = {
@@ -272,6 +294,7 @@ async def test_whom_a_redirect_would_have_us_be_is_not_asked_for(url, server):
         ("/loop", {}, "307.*: max_redirects is 5"),
         ("/redirect?to=/", {"max_redirects": 0}, "302.*: max_redirects is 0"),
         ("/redirect?to=ftp://h/", {}, "no WebSocket"),
+        ("/redirect?to=//[h/", {}, "no WebSocket"),
         ("/lost", {}, "expected a Location"),
     ],
 )
@@ -284,6 +307,13 @@ async def test_over_a_given_stream_no_redirect_is_followed(server):
     stream = await trio.open_tcp_stream("127.0.0.1", server.port)
     with pytest.raises(UpgradeRejected, match="stream"):
         await ask("ws://h/redirect?to=/", stream=stream)
+
+
+async def test_over_a_given_path_no_redirect_is_followed(nursery, tmp_path):
+    path = tmp_path / "socket"
+    await nursery.start(partial(serve, app, path=path))
+    with pytest.raises(UpgradeRejected, match="path"):
+        await ask("ws://h/redirect?to=/", path=path)
 
 
 async def test_a_redirect_does_not_lead_out_of_tls(tls_port, trusting, server):

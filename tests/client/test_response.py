@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import trio
+import trio.testing
 
 from trio_websock import ConnectionLost, HandshakeError
-from trio_websock.client.response import MAX_BODY_SIZE, receive_response
+from trio_websock.client.response import MAX_BODY_SIZE, MAX_HEAD_SIZE, receive_response
 from trio_websock.hosts.stream_wire import StreamWire
 from trio_websock.testing.memory_listener import open_memory_streams
 
@@ -28,6 +31,25 @@ async def test_what_follows_a_101_is_left_over():
     assert (response.status, response.reason, leftover) == (101, "Switching Protocols", b"\x81\x00")
 
 
+async def test_what_follows_a_101_may_be_more_than_a_head_may_be(nursery):
+    async def say():
+        await theirs.send_all(SWITCH[:-2])
+        await trio.testing.wait_all_tasks_blocked()
+        await theirs.send_all(SWITCH[-2:] + b"x" * MAX_HEAD_SIZE)
+
+    ours, theirs = open_memory_streams(1024 * 1024)
+    nursery.start_soon(say)
+    response, _ = await receive_response(StreamWire(ours))
+    assert response.status == 101
+
+
+@pytest.mark.parametrize(("more", "is_refused"), [(0, False), (1, True)])
+async def test_a_head_has_its_limit_however_it_comes(more, is_refused):
+    field = b"X: " + b"y" * (MAX_HEAD_SIZE + more - len(SWITCH) - 5) + b"\r\n\r\n"
+    with pytest.raises(HandshakeError) if is_refused else nullcontext():
+        await answer(SWITCH[:-2] + field)
+
+
 async def test_an_answer_may_come_byte_by_byte():
     ours, theirs = open_memory_streams()
     async with trio.open_nursery() as nursery:
@@ -42,8 +64,9 @@ async def test_an_answer_may_come_byte_by_byte():
     assert leftover == b""
 
 
-async def test_interim_answers_are_passed_over():
-    response, _ = await answer(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + SWITCH)
+@pytest.mark.parametrize("status", [100, 103, 199])
+async def test_interim_answers_are_passed_over(status):
+    response, _ = await answer(b"HTTP/1.1 %d x\r\nLink: x\r\n\r\n" % status + SWITCH)
     assert response.status == 101
     assert "link" not in response.headers
 
@@ -57,8 +80,14 @@ async def test_interim_answers_are_passed_over():
         b"Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 5\r\n\r\nsorry",
     ],
 )
-async def test_a_refusal_has_its_body(body):
-    response, _ = await answer(b"HTTP/1.1 403 Forbidden\r\n" + body)
+@pytest.mark.parametrize("status", [200, 299, 300, 403])
+async def test_a_refusal_has_its_body(body, status):
+    response, _ = await answer(b"HTTP/1.1 %d x\r\n" % status + body)
+    assert (response.status, response.body) == (status, b"sorry")
+
+
+async def test_a_refusal_may_come_from_a_server_that_speaks_http_1_0():
+    response, _ = await answer(b"HTTP/1.0 403 Forbidden\r\n\r\nsorry")
     assert (response.status, response.body) == (403, b"sorry")
 
 

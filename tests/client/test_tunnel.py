@@ -244,6 +244,27 @@ async def test_the_proxy_is_asked_for_the_server_by_its_name(start_scripted):
     assert str(caught.value) == f"no connection through the proxy {url}: it answered 403 No: expected 200"
 
 
+async def test_a_proxy_without_a_password_is_told_none(start_scripted):
+    async def refuse(stream):
+        heads.append(await receive_head(stream))
+        await stream.send_all(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n")
+
+    heads = []
+    with pytest.raises(ProxyFailed):
+        await ask("ws://h", proxy=await start_scripted(refuse))
+    assert heads == [b"CONNECT h:80 HTTP/1.1\r\nHost: h:80\r\n\r\n"]
+
+
+@pytest.mark.parametrize("status", [200, 202, 299])
+async def test_a_tunnel_is_granted_with_any_status_that_means_success(start_scripted, port, status):
+    async def grant(stream):
+        await receive_head(stream)
+        await stream.send_all(b"HTTP/1.1 %d x\r\n\r\n" % status)
+        await tunnel_to(port, stream)
+
+    assert (await ask("ws://h", proxy=await start_scripted(grant))).startswith("hello")
+
+
 @pytest.mark.parametrize(
     "fields",
     [b"", b"Content-Length: 7\r\n", b"Transfer-Encoding: chunked\r\n", b"Via: 1.1 p\r\nContent-Type: text/html\r\n"],
@@ -276,6 +297,7 @@ ANSWERS = {
     "nothing": b"",
     "half a head": b"HTTP/1.1 200 OK\r\nX",
     "bytes of a server that was not asked": b"HTTP/1.1 200 OK\r\n\r\nhello",
+    "another place": b"HTTP/1.1 300 x\r\nContent-Length: 0\r\n\r\n",
     "an upgrade": b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\n\r\n",
     "a proxy's login": b"HTTP/1.1 407 Who?\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n",
 }

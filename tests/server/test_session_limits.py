@@ -1,4 +1,4 @@
-"""One client's stay at its limits: who is too slow, what counts as a failure, and what is owed behind the last answer."""
+"""One client's stay at its limits: who is too slow, what counts as a failure, what is owed behind the last answer."""
 
 from __future__ import annotations
 

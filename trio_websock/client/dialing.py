@@ -15,7 +15,7 @@ from typing import NamedTuple, final
 
 import trio
 
-from ..errors import ConnectionLost, OptionError, describe
+from ..errors import ConnectionLost, describe
 from ..hosts.stream import StreamTransport, open_stream_transport
 from ..hosts.stream_wire import wire_for
 from ..hosts.wire import Wire
@@ -99,7 +99,7 @@ def _next_address(address: Address, response: HandshakeResponse, client: ClientO
         raise UpgradeRejected(response, "expected a Location")
     try:
         target = resolve_redirect(address, location)
-    except (OptionError, ValueError) as exc:
+    except ValueError as exc:  # an OptionError is one
         raise UpgradeRejected(response, f"its Location leads to no WebSocket ({exc})") from exc
     if address.is_secure and not target.is_secure:
         raise UpgradeRejected(response, "its Location leads from TLS to plain text")
