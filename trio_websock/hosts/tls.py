@@ -87,7 +87,7 @@ class TlsWire(Wire):
             except ssl.SSLWantReadError:
                 await self._send_records()
                 await self._receive_records()
-            except (ssl.SSLError, ssl.CertificateError) as exc:
+            except ssl.SSLError as exc:
                 await self._send_records()  # the alert tells the peer why
                 raise ConnectionLost(f"TLS handshake failed: {exc}") from exc
             else:
