@@ -50,7 +50,7 @@ def stopped(reason):
     "cause",
     [
         *(Remote(code) for code in (1001, 1011, 1012, 1013, 1014)),
-        *(UpgradeRejected(answer(status)) for status in (408, 425, 429, 500, 502, 503, 504)),
+        *(UpgradeRejected(answer(status)) for status in (408, 425, 429, 500, 502, 503, 504, 599)),
         Error(ConnectionLost("x")),
         Error(WriteTimeout("x")),
         Timeout(),
@@ -71,7 +71,7 @@ def test_it_connects_again_after_what_may_pass(cause):
     "cause",
     [
         *(Remote(code) for code in (None, 1000, 1002, 1003, 1007, 1008, 1009, 1010, 3000, 4000)),
-        *(UpgradeRejected(answer(status)) for status in (200, 301, 400, 401, 403, 404, 426, 501, 505)),
+        *(UpgradeRejected(answer(status)) for status in (200, 301, 400, 401, 403, 404, 426, 499, 501, 505, 600)),
         HandshakeError("a bad answer", "RFC 6455 §4.1"),
         ProxyFailed("http://proxy", "it wants a password", answer(407)),
         Error(FrameError("x", "§5")),

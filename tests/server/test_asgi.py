@@ -144,6 +144,16 @@ async def test_a_client_that_asks_first_is_told_to_continue_once_the_application
     assert answer.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n")
 
 
+async def test_a_client_that_asks_first_is_told_to_continue_once(begin: Start, ask: Ask) -> None:
+    head = LAST.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+    assert (await ask(await begin(mirror), head, b"he", b"llo")).count(b"100 Continue") == 1
+
+
+async def test_a_client_that_does_not_ask_is_not_told_to_continue(begin: Start, ask: Ask) -> None:
+    head = LAST.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 5\r\n\r\n")
+    assert (await ask(await begin(mirror), head, b"hello")).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 async def test_a_client_that_asks_in_vain_is_told_the_end(begin: Start, ask: Ask) -> None:
     head = POST.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
     answer = await ask(await begin(page), head)
@@ -161,6 +171,7 @@ async def test_behind_the_beginning_of_a_response_nobody_is_told_to_continue(beg
     answer = await ask(await begin(app), head, b"hello")
     assert answer.startswith(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n")
     assert answer.endswith(b"5\r\nhello\r\n0\r\n\r\n")
+    assert b"100 Continue" not in answer
 
 
 async def test_more_of_an_unread_body_than_is_worth_it_ends_the_connection(begin: Start, ask: Ask) -> None:

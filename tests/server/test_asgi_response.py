@@ -153,6 +153,11 @@ def test_a_status_that_may_not_be_sent_is_refused(status: Any) -> None:
         sent(start(status))
 
 
+@pytest.mark.parametrize("status", [200, 599])
+def test_a_status_at_the_edge_of_what_may_be_sent_is_sent(status: int) -> None:
+    assert sent(start(status), body())[0].startswith(b"HTTP/1.1 %d" % status)
+
+
 @pytest.mark.parametrize("data", ["text", None, 5])
 def test_a_body_that_is_no_bytes_is_refused(data: Any) -> None:
     with pytest.raises(LocalError, match="must be bytes"):
@@ -175,6 +180,7 @@ def test_a_body_of_another_length_than_announced_is_refused(events: list[dict[st
         [start(), body(), body()],
         [start(), body(), start()],
         [{"type": "http.response.push"}],
+        [start(), {"type": "http.response.trailers", "headers": []}],
         [{}],
         [None],
         [5],
