@@ -160,3 +160,10 @@ def test_looking_at_every_value_is_not_quadratic_in_what_a_peer_sends(look: Any)
 )
 def test_an_ipv6_address_stands_in_brackets_before_its_port(host: str, authority: str) -> None:
     assert authority_of(host, 80) == authority
+
+
+def test_a_query_gives_each_name_its_own_values_before_and_behind_a_look_at_all_of_them() -> None:
+    query = Request("GET", "/?room=1&tag=a&tag=b").query
+    before = (query["tag"], query.get_all("tag"), query.get_all("room"))
+    assert list(query) == ["room", "tag"]
+    assert before == (query["tag"], query.get_all("tag"), query.get_all("room")) == ("a", ["a", "b"], ["1"])

@@ -147,6 +147,7 @@ async def test_many_requests_at_once_leave_others_their_turns(nursery: trio.Nurs
 
     ours, theirs = socket.socketpair()
     theirs.send(GET * 50 + LAST)
+    theirs.shutdown(socket.SHUT_WR)
     nursery.start_soon(count_turns)
     with theirs:
         await session_over(SocketWire(ours), note_turns)[0].run()
