@@ -35,8 +35,10 @@ def test_the_path_is_what_is_below_the_mount(facts: dict[str, Any], path: str, t
     assert (request.path, request.target) == (path, target)
 
 
-@pytest.mark.parametrize(("given", "seen"), [("ws", "http"), ("wss", "https"), ("http", "http"), ("https", "https")])
-def test_the_scheme_is_that_of_http(given: str, seen: str) -> None:
+@pytest.mark.parametrize(
+    ("given", "seen"), [("ws", "http"), ("wss", "https"), ("http", "http"), ("https", "https"), (None, "http")]
+)
+def test_the_scheme_is_that_of_http(given: str | None, seen: str) -> None:
     assert request_from(scope_of(scheme=given)).scheme == seen
 
 
@@ -50,6 +52,11 @@ def test_the_client_is_an_address_or_nobody(given: Any, seen: Any) -> None:
 def test_a_plain_request_has_its_method_and_body() -> None:
     request = request_from(scope_of(type="http", method="POST", headers=[(b"a", b"\xe4")]), b"body")
     assert (request.method, request.body, request.headers["A"]) == ("POST", b"body", "ä")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "2", "3"])
+def test_a_plain_request_has_the_version_it_came_in(version: str) -> None:
+    assert request_from(scope_of(type="http", http_version=version)).http_version == version
 
 
 @pytest.mark.parametrize("version", ["2", "2.0", "3"])
