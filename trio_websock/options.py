@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict
 
 from .errors import OptionError
 from .headers import FIELD_NAME
@@ -318,10 +318,9 @@ def check_defaults(options: Options, names: Iterable[str], why: str) -> None:
     Raises:
         OptionError: one of them is not.
     """
-    defaults = Options()
     for name in names:
         value = getattr(options, name)
-        if value != getattr(defaults, name):
+        if value != getattr(_DEFAULTS, name):
             raise OptionError(name, value, f"its default: {why}")
 
 
@@ -367,3 +366,6 @@ def _checked_origins(origins: Origins) -> Origins:
         if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
             raise OptionError("origins", origin, "origins like https://example.com or https://*.example.com")
     return checked
+
+
+_DEFAULTS: Final = Options()  # made once: to check them costs more than to ask for them
