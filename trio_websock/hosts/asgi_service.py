@@ -171,7 +171,9 @@ class Service:
 
     async def _answer_upgrade(self, scope: Scope, exchange: Exchange) -> Response | None:
         """Host a connection; the response instead, if there is to be none."""
-        if (await _next_event(exchange))["type"] != "websocket.connect":
+        if not exchange.has_events:  # it is there, mostly, and whatever it is answered with is waited for
+            await exchange.wait_event()
+        if exchange.pop()["type"] != "websocket.connect":
             return None
         request = request_from(scope)
         wish = await self._site.answer(request)
