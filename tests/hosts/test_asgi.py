@@ -14,7 +14,8 @@ import trio
 import trio.testing
 
 from trio_websock import Handler, OptionError, Push, Response, Shutdown, StateError
-from trio_websock.hosts.asgi import AsgiApp, _way_into
+from trio_websock.hosts.asgi import AsgiApp, _post_behind_turn, _way_into
+from trio_websock.hosts.asgi_loop import start_loop
 
 Event = dict[str, Any]
 
@@ -128,6 +129,15 @@ def test_what_is_on_its_way_to_a_loop_that_is_closed_is_lost() -> None:
     loop.close()
     _way_into(loop, lost.set)(lambda: pytest.fail("called"))
     assert lost.is_set()
+
+
+def test_what_a_closed_loop_leaves_behind_still_reaches_trio() -> None:
+    server_loop, loop, reached = asyncio.new_event_loop(), start_loop(), threading.Event()
+    server_loop.close()
+    _post_behind_turn(server_loop, loop, reached.set)
+    assert reached.wait(20)
+    loop.end()
+    loop.join()
 
 
 def test_a_cancelled_call_says_goodbye() -> None:

@@ -11,7 +11,8 @@ import trio
 import trio.testing
 
 from trio_websock import ConnectionLost
-from trio_websock.hosts.asgi_exchange import READ_SIZE, SEND_SIZE, Carrier, Exchange, open_exchange
+from trio_websock.hosts.asgi_crew import carry_on_trio
+from trio_websock.hosts.asgi_exchange import READ_SIZE, SEND_SIZE, Exchange, open_exchange
 from trio_websock.hosts.asgi_hop import Event
 
 
@@ -41,10 +42,10 @@ def text(words: str) -> Event:
 
 @asynccontextmanager
 async def carried(server: Server) -> AsyncIterator[Exchange]:
-    """An exchange with its carrier running in the same loop, with places to wait in that any loop has."""
+    """An exchange with its carrier running in the same loop."""
     carrier = open_exchange(server.receive, server.send, lambda call: call(), lambda call: call())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(carrier.run)
+        nursery.start_soon(carry_on_trio, carrier, trio.lowlevel.checkpoint)
         await trio.testing.wait_all_tasks_blocked()
         yield carrier.exchange
         carrier.exchange.end()
@@ -99,7 +100,7 @@ async def test_what_counts_is_what_was_handed_over_whatever_middleware_makes_of_
 
     carrier = open_exchange(server.receive, compress, lambda call: call(), lambda call: call())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(carrier.run)
+        nursery.start_soon(carry_on_trio, carrier, trio.lowlevel.checkpoint)
         carrier.exchange.send_nowait({"type": "http.response.body", "body": b"x" * 100})
         with trio.fail_after(1):
             await carrier.exchange.wait_sent()
@@ -164,28 +165,12 @@ async def test_an_abort_waits_for_nothing(autojump_clock: object) -> None:
     assert server.sent == []
 
 
-async def test_a_cancelled_server_cancels_trios_end_and_lets_it_finish(autojump_clock: object) -> None:
-    server = Server()
-    carrier: Carrier = open_exchange(server.receive, server.send, lambda call: call(), lambda call: call())
-    with trio.CancelScope() as scope:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(carrier.run)
-            await trio.testing.wait_all_tasks_blocked()
-            scope.cancel()
-            with trio.CancelScope(shield=True):
-                await trio.testing.wait_all_tasks_blocked()
-                assert carrier.exchange.scope.cancel_called
-                carrier.exchange.send_nowait(text("goodbye"))
-                carrier.exchange.end()
-    assert server.sent == [text("goodbye")]
-
-
 @pytest.mark.parametrize("farewell", [{"type": "websocket.close", "code": 1011}, None], ids=["a close", "nothing"])
 async def test_a_carrier_that_lost_trio_says_farewell(autojump_clock: object, farewell: Any) -> None:
     server = Server()
     carrier = open_exchange(server.receive, server.send, lambda call: call(), lambda call: call())
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(carrier.run)
+        nursery.start_soon(carry_on_trio, carrier, trio.lowlevel.checkpoint)
         carrier.give_up(farewell)
         carrier.give_up(farewell)
     assert server.sent == [event for event in [farewell] if event]

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import pytest
 import trio
@@ -22,7 +23,7 @@ def test_tasks_run_in_a_thread_of_its_own() -> None:
         names.append(threading.current_thread().name)
         loop.end()
 
-    loop.start_soon(note)
+    loop.post(partial(loop.start_soon, note))
     loop.join()
     assert names == ["trio_websock ASGI"]
 
@@ -44,7 +45,6 @@ def test_what_comes_behind_the_end_is_dropped_or_refused() -> None:
     assert loop.is_over
     loop.join()
     loop.post(lambda: pytest.fail("called"))
-    loop.start_soon(trio.sleep_forever)
     loop.end()
     with pytest.raises(StateError):
         loop.watch(lambda: None)
@@ -67,7 +67,7 @@ def test_a_task_that_fails_ends_the_loop_and_is_logged(caplog: pytest.LogCapture
         raise SystemExit(3)
 
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "trio_websock ASGI"]
-    loop.start_soon(fail)
+    loop.post(partial(loop.start_soon, fail))
     thread.join()  # its last words come behind the end of the loop
     assert told.is_set()
     assert caplog.records[-1].levelno == logging.CRITICAL
@@ -119,7 +119,7 @@ async def linger():
     finally:
         print("ended")
 
-loop.start_soon(linger)
+loop.post(lambda: loop.start_soon(linger))
 started.wait()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)

@@ -25,6 +25,7 @@ from trio_websock import (
     current_connection,
     upgrade,
 )
+from trio_websock.hosts.asgi_crew import carry_on_trio
 from trio_websock.hosts.asgi_exchange import open_exchange
 from trio_websock.hosts.asgi_hop import Event
 from trio_websock.hosts.asgi_service import Service
@@ -59,7 +60,7 @@ class Client:
         nursery.start_soon(self._run, service)
 
     async def _run(self, service: Service) -> None:
-        await self.carrier.run(lambda: service.serve(self.scope, self.carrier.exchange))
+        await carry_on_trio(self.carrier, lambda: service.serve(self.scope, self.carrier.exchange))
         self.ended.set()
 
     def tell(self, *events: Event) -> None:

@@ -12,6 +12,7 @@ import trio.testing
 
 from trio_websock import ConnectionLost, Error, MessageTooBig, Remote, StateError
 from trio_websock.codes import Opcode
+from trio_websock.hosts.asgi_crew import carry_on_trio
 from trio_websock.hosts.asgi_exchange import SEND_SIZE, open_exchange
 from trio_websock.hosts.asgi_hop import Event
 from trio_websock.hosts.asgi_transport import AsgiTransport
@@ -31,7 +32,7 @@ async def opened(*came: Event, max_message_size: int | None = 10) -> AsyncIterat
     for event in came:
         tell.send_nowait(event)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(carrier.run)
+        nursery.start_soon(carry_on_trio, carrier, trio.lowlevel.checkpoint)
         await trio.testing.wait_all_tasks_blocked()
         yield AsgiTransport(carrier.exchange, max_message_size, "chat", "peer:1"), sent
         carrier.exchange.abort()

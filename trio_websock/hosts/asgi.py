@@ -8,6 +8,7 @@ Trio's, else in a Trio loop in a thread beside it. Frames and HTTP are the serve
     asgi_request.py     a scope becomes a request, a response becomes events
     asgi_hop.py, asgi_exchange.py
                         events cross from the server's loop to Trio and back, in batches
+    asgi_crew.py        the tasks that carry them, on either loop
     asgi_transport.py   events become messages
     asgi_service.py     Trio's side: who is asked, and who is connected
     asgi_loop.py        the thread with a Trio loop
@@ -20,7 +21,7 @@ import logging
 import threading
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
-from typing import Unpack, final
+from typing import NamedTuple, Unpack, final
 
 import anyio
 import anyio.to_thread
@@ -31,9 +32,9 @@ from ..connection import Connection
 from ..errors import StateError
 from ..option_checks import check_count, check_seconds
 from ..options import ConnectionKeywords, Options
-from ..parking import Parking
+from .asgi_crew import FutureRest, carry_on_asyncio, carry_on_trio
 from .asgi_exchange import open_exchange
-from .asgi_hop import Post, Receive, Send
+from .asgi_hop import Post, Receive, Send, batched
 from .asgi_loop import EXIT_TIMEOUT, TrioLoop, start_loop
 from .asgi_request import Scope
 from .asgi_service import Service
@@ -85,6 +86,7 @@ class AsgiApp:
         self._grace = grace
         self._lock = threading.Lock()
         self._beside: TrioLoop | None = None
+        self._way: _Way | None = None
         self._guard: AsyncGenerator[None, None] | None = None
         self._closed_in: object = None  # the run of the server's loop in which all was shut down
 
@@ -137,7 +139,8 @@ class AsgiApp:
         if loop is None or loop.is_over:
             self._service.close()
         else:
-            loop.start_soon(partial(self._shut_down_beside, loop, restart, seconds))
+            shut_down = partial(self._shut_down_beside, loop, restart, seconds)
+            self._way_to(loop)(partial(loop.start_soon, shut_down))  # behind all that are on their way already
         if loop is not None:
             await anyio.to_thread.run_sync(loop.join, abandon_on_cancel=True)
 
@@ -165,23 +168,31 @@ class AsgiApp:
     # In the server's own loop.
 
     async def _serve_here(self, scope: Scope, receive: Receive, send: Send) -> None:
-        carrier = open_exchange(receive, send, _call, _call, Parking)
-        await carrier.run(partial(self._service.serve, scope, carrier.exchange))
+        carrier = open_exchange(receive, send, _call, _call)
+        await carry_on_trio(carrier, partial(self._service.serve, scope, carrier.exchange))
 
     # Beside the server's loop.
 
     async def _serve_beside(self, scope: Scope, receive: Receive, send: Send) -> None:
         loop = await self._loop_beside()
         farewell = {"type": "websocket.close", "code": 1011} if scope["type"] == "websocket" else None
-        post = _way_into(asyncio.get_running_loop(), lambda: carrier.exchange.lose())
-        carrier = open_exchange(receive, send, loop.post, post)
-        on_end = partial(post, partial(carrier.give_up, farewell))
+        to_trio = self._way_to(loop)
+        to_server = _way_into(asyncio.get_running_loop(), lambda: carrier.exchange.lose())
+        carrier = open_exchange(receive, send, to_trio, to_server, FutureRest)
+        on_end = partial(to_server, partial(carrier.give_up, farewell))
         loop.watch(on_end)
         try:
-            loop.start_soon(partial(self._service.serve, scope, carrier.exchange))
-            await carrier.run()
+            serve = partial(self._service.serve, scope, carrier.exchange)
+            await carry_on_asyncio(carrier, partial(to_trio, partial(loop.start_soon, serve)))
         finally:
             loop.unwatch(on_end)
+
+    def _way_to(self, loop: TrioLoop) -> Post:
+        """The way from the server's loop, one for all: what one turn of it posts wakes Trio's thread once."""
+        way, server_loop = self._way, asyncio.get_running_loop()
+        if way is None or way.loop is not loop or way.server_loop is not server_loop:
+            way = self._way = _Way(loop, server_loop, batched(partial(_post_behind_turn, server_loop, loop)))
+        return way.post
 
     async def _loop_beside(self) -> TrioLoop:
         """The Trio loop; a new one if there is none, or if the last has ended."""
@@ -192,6 +203,19 @@ class AsgiApp:
         self._guard = _end_with_server(loop)
         await anext(self._guard)
         return loop
+
+
+class _Way(NamedTuple):
+    loop: TrioLoop
+    server_loop: asyncio.AbstractEventLoop
+    post: Post
+
+
+def _post_behind_turn(server_loop: asyncio.AbstractEventLoop, loop: TrioLoop, function: Callable[[], None]) -> None:
+    if server_loop.is_closed():  # and a coroutine that it has left behind is being thrown away
+        loop.post(function)
+    else:
+        server_loop.call_soon(loop.post, function)
 
 
 def _current_run() -> object:

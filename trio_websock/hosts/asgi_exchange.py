@@ -8,7 +8,8 @@ called; its :class:`Exchange` lives in Trio's. Each calls the other through a :c
 on its way travels with it, so that a busy connection pays for a hop per batch and not per event.
 
 1. ``receive`` and ``send`` may not be cancelled half-way: who does that to a server may lose a message, or tear one.
-   The carrier's two tasks are shielded; Trio's tasks wait for the carrier, and may stop waiting whenever they like.
+   The carrier's two tasks are shielded, see ``asgi_crew.py``; Trio's tasks wait for the carrier, and may stop waiting
+   whenever they like.
 2. What is read and not yet taken is bounded in bytes: taking gives credit back, a carrier without credit does not read.
 3. What is handed over and not yet sent is bounded as well. Trio asks to be told of progress only when it waits for it:
    ``sent_size`` has one writer and is read by the other loop as it is.
@@ -18,15 +19,14 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import final
 
-import anyio
 import trio
 
 from ..errors import ConnectionLost
 from ..parking import Parking
-from .asgi_hop import Event, EventRest, Hop, Post, Receive, Rest, Send, size_of
+from .asgi_hop import Event, Hop, Post, Receive, Rest, Send, size_of
 
 __all__ = ["Carrier", "Exchange", "open_exchange"]
 
@@ -171,9 +171,10 @@ class Exchange:
 
         Checkpoint: always. Cancelled: the rest stays on its way.
         """
+        if self.flush_nowait() and not self.unsent_size:
+            await trio.lowlevel.checkpoint()
         while not self.flush_nowait() or self.unsent_size:
             await self.wait_progress()
-        await trio.lowlevel.checkpoint()
 
     def tell_progress(self) -> None:
         """Something has been sent; called from the carrier."""
@@ -221,15 +222,16 @@ class Carrier:
         "_inwards",
         "_is_broken",
         "_is_ending",
+        "_is_over",
         "_queue",
         "_queued",
         "_receive",
         "_room",
-        "_scope",
         "_send",
         "_to_trio",
         "_unread_size",
         "exchange",
+        "halt",
         "sent_size",
         "source",
     )
@@ -243,12 +245,14 @@ class Carrier:
         self._unread_size = 0
         self._is_broken = False
         self._is_ending = False
-        self._scope = anyio.CancelScope(shield=True)
+        self._is_over = False
         #: Where ``receive`` is the method of a channel of Trio's, that channel: cancelling it loses nothing, so Trio's
         #: end may read it without a task in between.
         self.source: trio.MemoryReceiveChannel[Event] | None = _channel_behind(receive)
         #: Bytes sent, or given up.
         self.sent_size: int = 0
+        #: Cancels the task of :meth:`send_all`; set by whoever runs it.
+        self.halt: Callable[[], object]
         #: The other end.
         self.exchange: Exchange
         self._inwards: Hop[Event]
@@ -258,43 +262,10 @@ class Carrier:
         self.exchange = exchange
         self._inwards = Hop(self._to_trio, exchange.put)
 
-    async def run(self, body: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Carry events until Trio's end has ended.
-
-        Args:
-            body: run beside it, in the caller's task: Trio's end, where that is the same loop.
-
-        Checkpoint: always.
-        Cancelled: Trio's end is, and has its time to come to an end.
-        """
-        over = anyio.Event()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._carry, over)
-            await (self._wait_over(over) if body is None else body())
-
-    async def _wait_over(self, over: anyio.Event) -> None:
+    async def read_all(self) -> None:
+        """Read what the server has received, until the client is gone; a task, to be cancelled behind the other one."""
         try:
-            await over.wait()
-        except anyio.get_cancelled_exc_class():
-            self._to_trio(self.exchange.cancel)
-            raise
-
-    async def _carry(self, over: anyio.Event) -> None:
-        try:
-            with self._scope:
-                async with anyio.create_task_group() as tasks:
-                    if self.source is None:
-                        tasks.start_soon(self._read_all)
-                    await self._send_all()
-                    tasks.cancel_scope.cancel()
-        finally:
-            # asyncio.run() cancels every task there is in the end, whatever its shield.
-            self._to_trio(self.exchange.lose)
-            over.set()
-
-    async def _read_all(self) -> None:
-        try:
-            while True:
+            while not self._is_over:
                 event = await self._receive()
                 self._unread_size += size_of(event)
                 self._inwards.put([event])
@@ -317,8 +288,15 @@ class Carrier:
         self._queue.extend(events)
         self._queued.wake()
 
-    async def _send_all(self) -> None:
-        while True:
+    async def send_all(self) -> None:
+        """Send what Trio's end has handed over, until that has ended; the other task."""
+        try:
+            await self._send_until_end()
+        finally:
+            self._is_over = True
+
+    async def _send_until_end(self) -> None:
+        while not self._is_over:
             while not self._queue:
                 await self._queued.park()
             event = self._queue.popleft()
@@ -341,7 +319,17 @@ class Carrier:
 
     def stop(self) -> None:
         """Stop now; called from Trio."""
-        self._scope.cancel()
+        self._is_over = True  # a server may swallow what cancels it
+        self.halt()
+
+    def cancel(self) -> None:
+        """The server has cancelled the call that this is about."""
+        self._to_trio(self.exchange.cancel)
+
+    def close(self) -> None:
+        """Both tasks are over; asyncio.run() cancels every one there is in the end."""
+        if not self._is_ending:
+            self._to_trio(self.exchange.lose)
 
     def give_up(self, farewell: Event | None) -> None:
         """Trio is gone: unless it had come to its end, say farewell and end. From the server's loop."""
@@ -351,7 +339,7 @@ class Carrier:
 
 
 def open_exchange(
-    receive: Receive, send: Send, to_trio: Post, to_server: Post, make_rest: Callable[[], Rest] = EventRest
+    receive: Receive, send: Send, to_trio: Post, to_server: Post, make_rest: Callable[[], Rest] = Parking
 ) -> Carrier:
     """The two ends, of which the carrier has the other as ``exchange``."""
     carrier = Carrier(receive, send, to_trio, make_rest)

@@ -9,9 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar, final
 
-import anyio
-
-__all__ = ["Event", "EventRest", "Hop", "Post", "Receive", "Rest", "Send", "size_of"]
+__all__ = ["Event", "Hop", "Post", "Receive", "Rest", "Send", "batched", "size_of"]
 
 Event: TypeAlias = MutableMapping[str, Any]
 """One ASGI event."""
@@ -19,7 +17,7 @@ Event: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Event]]
 Send: TypeAlias = Callable[[Event], Awaitable[None]]
 
-Post: TypeAlias = Callable[[Callable[[], None]], None]
+Post: TypeAlias = Callable[[Callable[[], None]], object]
 """Has a function called in another loop, or at once where that is the same loop."""
 
 Item = TypeVar("Item")
@@ -64,6 +62,17 @@ class Hop(Generic[Item]):
         self._deliver(batch)
 
 
+def batched(post: Post) -> Post:
+    """A way on which what is posted while a call is under way travels with that; from one loop only."""
+    hop = Hop[Callable[[], None]](post, _call_all)
+    return lambda function: hop.put((function,))
+
+
+def _call_all(functions: list[Callable[[], None]]) -> None:
+    for function in functions:
+        function()
+
+
 class Rest(Protocol):
     """A place for one task to wait in."""
 
@@ -72,24 +81,3 @@ class Rest(Protocol):
 
     def wake(self) -> None:
         """Let the parked task go on, if there is one."""
-
-
-@final
-class EventRest:
-    """The same on any loop that anyio knows."""
-
-    __slots__ = ("_event",)
-
-    def __init__(self) -> None:
-        self._event: anyio.Event | None = None
-
-    async def park(self) -> None:
-        """Wait for :meth:`wake`."""
-        self._event = anyio.Event()
-        await self._event.wait()
-
-    def wake(self) -> None:
-        """Let the parked task go on, if there is one."""
-        if self._event is not None:
-            self._event.set()
-            self._event = None

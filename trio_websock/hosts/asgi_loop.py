@@ -35,7 +35,7 @@ class TrioLoop:
         self._is_over = False
         self._is_ending = False
         self._lock = threading.Lock()
-        self._on_end: set[Callable[[], None]] = set()
+        self._on_end: set[Callable[[], object]] = set()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._scope = trio.CancelScope()
@@ -56,17 +56,14 @@ class TrioLoop:
                 pass  # whoever cares has registered with on_end
 
     def start_soon(self, function: Callable[[], Awaitable[object]]) -> None:
-        """Start a task in the loop. From any thread; an exception that leaves it ends the loop."""
-        self.post(partial(self._start, function))
-
-    def _start(self, function: Callable[[], Awaitable[object]]) -> None:
+        """Start a task in the loop; an exception that leaves it ends the loop. To be posted, or called there."""
         assert self._nursery is not None
         try:
             self._nursery.start_soon(function)
         except RuntimeError:  # the nursery has ended and the loop is about to
             logger.debug("a task came too late for its Trio loop")
 
-    def watch(self, on_end: Callable[[], None]) -> None:
+    def watch(self, on_end: Callable[[], object]) -> None:
         """Have a function called when the loop has ended, in its own thread.
 
         Raises:
@@ -77,7 +74,7 @@ class TrioLoop:
                 raise StateError("the Trio loop has ended")
             self._on_end.add(on_end)
 
-    def unwatch(self, on_end: Callable[[], None]) -> None:
+    def unwatch(self, on_end: Callable[[], object]) -> None:
         """No longer, please."""
         with self._lock:
             self._on_end.discard(on_end)
