@@ -27,8 +27,9 @@ Flood = Callable[[ScriptedPeer], Awaitable[object]]
 class Flooded:
     """A server under attack, and the attackers."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int, stack: AsyncExitStack) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], port: int, inspected: int, stack: AsyncExitStack) -> None:
         self.port = port
+        self._inspected = inspected
         self._status = Path(f"/proc/{process.pid}/status")
         self._stack = stack
         self._inspector: ScriptedPeer
@@ -36,7 +37,10 @@ class Flooded:
 
     async def connect(self) -> ScriptedPeer:
         """A client that stays until the end of the test; with small buffers, as the kernel's are not our memory."""
-        peer = await ScriptedPeer.connect(self.port, receive_buffer_size=16 * 1024)
+        return await self._connect(self.port)
+
+    async def _connect(self, port: int) -> ScriptedPeer:
+        peer = await ScriptedPeer.connect(port, receive_buffer_size=16 * 1024)
         return await self._stack.enter_async_context(peer)
 
     async def open(self, target: str, *headers: str) -> ScriptedPeer:
@@ -44,13 +48,9 @@ class Flooded:
         await peer.open(*headers, target=target)
         return peer
 
-    async def look_anew(self) -> None:
-        """Open the connection through which it is looked at, which ends as any other that asks for nothing."""
-        self._inspector = await self.connect()
-
     async def warm_up(self) -> None:
         """What a first connection loads is no attack."""
-        await self.look_anew()
+        self._inspector = await self._connect(self._inspected)
         async with await self.open("/sink", "Sec-WebSocket-Extensions: permessage-deflate") as peer:
             await peer.send(text("warm"))
             await peer.receive_frame()
@@ -69,7 +69,7 @@ class Flooded:
         return growth
 
     async def snapshot(self) -> dict[str, Any]:
-        await self._inspector.send(b"GET /snapshot HTTP/1.1\r\nHost: a\r\n\r\n")
+        await self._inspector.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         facts: dict[str, Any] = json.loads((await self._inspector.receive_answer()).body)
         return facts
 
@@ -113,9 +113,9 @@ async def open_server(**options: Any) -> AsyncIterator[Flooded]:
     """A fresh process, warmed up; everything is over when the block ends, one way or the other."""
     with server_process(options) as process, trio.fail_after(PATIENCE):
         assert process.stdout is not None
-        port = int(await trio.to_thread.run_sync(process.stdout.readline))
+        port, inspected = map(int, (await trio.to_thread.run_sync(process.stdout.readline)).split())
         async with AsyncExitStack() as stack:
-            server = Flooded(process, port, stack)
+            server = Flooded(process, port, inspected, stack)
             await server.warm_up()
             yield server
 

@@ -1,7 +1,7 @@
 """The server of test_limits.py, in a process of its own so that its memory can be measured.
 
-It takes options of ``serve`` as JSON and prints its port. The path of a request says what its handler does with what
-it gets; ``/snapshot`` tells what has arrived and how connections ended.
+It takes options of ``serve`` as JSON and prints two ports: its own, and that of a server without those options, which
+tells what has arrived and how connections ended. The path of a request says what its handler does with what it gets.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import json
 import logging
 import sys
 from collections import Counter
+from functools import partial
+from typing import Any
 
 import trio
 
@@ -25,13 +27,12 @@ from trio_websock import (
     Server,
     Upgrade,
     current_connection,
+    serve,
     upgrade,
 )
-from trio_websock.server.running import run_announced
 
 counts: Counter[str] = Counter()
 endings: Counter[str] = Counter()
-servers: list[Server] = []
 
 
 class Echo(Handler[None, None]):
@@ -88,17 +89,14 @@ class Letterbox(Busy):
 HANDLERS = {"/echo": Echo, "/sink": Sink, "/busy": Busy, "/generous": Generous, "/letterbox": Letterbox}
 
 
-def app(request: Request) -> Response | Upgrade:
-    if request.path == "/snapshot":
-        return Response(200, json.dumps(snapshot()))
+def app(request: Request) -> Upgrade:
     return upgrade(HANDLERS[request.path])
 
 
-def snapshot() -> dict[str, object]:
-    [server] = servers
+def snapshot(server: Server) -> dict[str, object]:
     facts = server.snapshot()
     return {
-        "clients": facts.open_clients - 1,  # without the one that asks
+        "clients": facts.open_clients,
         "connections": facts.open_connections,
         "refusals": facts.refusals,
         "failures": facts.handshake_failures,
@@ -109,11 +107,14 @@ def snapshot() -> dict[str, object]:
     }
 
 
-def announce(server: Server) -> None:
-    servers.append(server)
-    print(server.port, flush=True)
+async def main(options: dict[str, Any]) -> None:
+    async with trio.open_nursery() as nursery:
+        server: Server = await nursery.start(partial(serve, app, port=0, **options))
+        inspected = partial(serve, lambda request: Response(200, json.dumps(snapshot(server))), port=0)
+        inspector: Server = await nursery.start(inspected)
+        print(server.port, inspector.port, flush=True)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.ERROR, format="%(name)s %(message)s")
-    run_announced(app, announce, {"port": 0, **json.loads(sys.argv[1])})
+    trio.run(main, json.loads(sys.argv[1]))
