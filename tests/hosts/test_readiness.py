@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
+from contextlib import ExitStack
+from functools import partial
 
 import pytest
 import trio
@@ -276,6 +279,54 @@ class TestEpoll:
                 assert heir.is_ready
                 with pytest.raises(BlockingIOError):
                     again.recv(1)
+
+
+class Chatter(trio.abc.Instrument):
+    """Sockets whose peers answer at once, for ever."""
+
+    def __init__(self, count):
+        self.pairs = [socket.socketpair() for _ in range(count)]
+        self.reads = [0]  # of all of them, in each turn of the scheduler
+
+    def before_io_wait(self, timeout):
+        self.reads.append(0)
+
+    def step(self, ours, theirs):
+        theirs.send(ours.recv(1))
+        self.reads[-1] += 1
+        return True
+
+    async def listen(self):
+        """How often they are read in the first turn in which they are read at all."""
+        with ExitStack() as stack:
+            async with trio.open_nursery() as nursery:
+                for ours, theirs in self.pairs:
+                    stack.enter_context(ours)
+                    stack.enter_context(theirs)
+                    nursery.start_soon(watch_socket(ours.fileno()).wait, partial(self.step, ours, theirs))
+                await wait_all_tasks_blocked()
+                trio.lowlevel.add_instrument(self)
+                for _, theirs in self.pairs:
+                    theirs.send(b"x")
+                while not any(self.reads):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+        return next(filter(None, self.reads))
+
+
+@pytest.mark.skipif(not hasattr(readiness, "EpollWatch"), reason="there is no epoll on this platform")
+class TestBusySockets:
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        """A clock by which each round takes more than a quarter of what a turn may."""
+        ticks = itertools.count(step=0.3 * readiness.MAX_TURN)
+        monkeypatch.setattr(readiness, "perf_counter", lambda: next(ticks))
+
+    async def test_they_are_served_again_before_the_schedulers_turn_until_it_has_taken_too_long(self, clock):
+        assert await Chatter(2).listen() == 2 * 4
+
+    async def test_one_alone_is_served_once_in_a_turn(self, clock):
+        assert await Chatter(1).listen() == 1
 
 
 async def expect_closed(watch):

@@ -13,7 +13,9 @@ task sleeps. A peer that sends a small message is served in this way, without a 
    An event that was on its way does no harm to the next socket with that number: who is woken in vain finds nothing and
    waits again.
 3. Where there is no epoll every wait is Trio's own, and the function is called by the task that waits.
-4. Another task, one that waits for nothing but what comes out of this socket, may attend to it in person, through Trio:
+4. Where several sockets have been served, others will have been heard from meanwhile. They are looked for at once, as
+   the scheduler's turn costs as much as a message; but only while the turn before is short, as all other tasks wait.
+5. Another task, one that waits for nothing but what comes out of this socket, may attend to it in person, through Trio:
    it calls the function itself and goes on at once, where the registry's task would have had to wake it. That pays
    where there is one socket; for many, one task that looks at all of them does.
 """
@@ -23,6 +25,7 @@ from __future__ import annotations
 import select
 import sys
 from collections.abc import Callable
+from time import perf_counter
 from typing import TypeAlias, final
 
 import trio
@@ -32,7 +35,8 @@ __all__ = ["Step", "Watch", "watch_socket"]
 Step: TypeAlias = Callable[[], bool]
 """What to do when there is something to read; whether to go on waiting. It may run in any task."""
 
-MAX_EVENTS = 256  # sockets served between two turns of the scheduler
+MAX_EVENTS = 256  # sockets served before others are looked for
+MAX_TURN = 0.001  # seconds after which none are, before the scheduler has had a turn
 
 
 class Watch:
@@ -219,18 +223,27 @@ if sys.platform == "linux":
             except trio.Cancelled:
                 self._epoll.close()
                 raise
-            number, poll, watches = self._epoll.fileno(), self._epoll.poll, self._watches
+            number = self._epoll.fileno()
             try:
                 while True:
                     await trio.lowlevel.wait_readable(number)
-                    for fd, flags in poll(0, MAX_EVENTS):
-                        watch = watches.get(fd)
-                        if watch is not None:
-                            watch.notice(flags)
+                    end = perf_counter() + MAX_TURN
+                    while self._tell() > 1 and perf_counter() < end:
+                        pass
             except trio.Cancelled:
                 # By the end of the run, or by a cancel scope that a step has opened and left open in this task, which
                 # may not end all other connections. A task that begins anew finds out.
                 trio.lowlevel.spawn_system_task(self.run)
+
+        def _tell(self) -> int:
+            """Tell every watch what has happened by now; how much that was."""
+            events = self._epoll.poll(0, MAX_EVENTS)
+            watches = self._watches
+            for fd, flags in events:
+                watch = watches.get(fd)
+                if watch is not None:
+                    watch.notice(flags)
+            return len(events)
 
         def add(self, fd: int, watch: EpollWatch) -> None:
             """Tell ``watch`` of ``fd`` from now on. Raises ``OSError`` where the kernel has no room for one more."""
