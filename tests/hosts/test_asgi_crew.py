@@ -165,6 +165,23 @@ def test_a_task_cancelled_with_its_loop_is_a_loss() -> None:
     assert trips[0].carrier.exchange.is_gone
 
 
+@pytest.mark.parametrize("name", ["receive", "send"])
+def test_a_server_that_cancels_what_is_asked_of_it_has_lost_the_client(name: str) -> None:
+    async def give_up(*event: Event) -> Any:
+        raise asyncio.CancelledError
+
+    async def scenario() -> None:
+        trip = Trip(**{name: give_up})
+        task = await trip.begin()
+        trip.carrier.exchange.send_nowait(GOODBYE)
+        trip.carrier.exchange.flush_nowait()
+        await task
+        assert trip.carrier.exchange.is_gone
+        assert trip.carrier.exchange.pop() == {"type": "websocket.disconnect", "code": 1006}
+
+    run(scenario())
+
+
 async def test_on_trio_the_end_of_the_call_waits_for_what_is_being_sent(autojump_clock: object) -> None:
     sent: list[Event] = []
 

@@ -58,6 +58,8 @@ async def carry_on_asyncio(carrier: Carrier, begin: Callable[[], object]) -> Non
     """
     sending, reading = asyncio.create_task(carrier.send_all()), asyncio.create_task(carrier.read_all())
     sending.add_done_callback(lambda _: reading.cancel())
+    # By the server, which cancels what waits for a client that has gone: nobody would tell Trio's end of it.
+    reading.add_done_callback(lambda _: reading.cancelled() and sending.cancel())
     carrier.halt = sending.cancel
     try:
         begin()

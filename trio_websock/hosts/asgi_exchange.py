@@ -189,6 +189,11 @@ class Exchange:
 
     # The end.
 
+    def forsake(self) -> None:
+        """Nothing more comes, either; called from the carrier."""
+        self.lose()
+        self.put([{"type": "websocket.disconnect", "code": 1006}])
+
     def cancel(self) -> None:
         """The server has cancelled its side; called from the carrier."""
         self.scope.cancel()
@@ -329,7 +334,7 @@ class Carrier:
     def close(self) -> None:
         """Both tasks are over; asyncio.run() cancels every one there is in the end."""
         if not self._is_ending:
-            self._to_trio(self.exchange.lose)
+            self._to_trio(self.exchange.forsake)
 
     def give_up(self, farewell: Event | None) -> None:
         """Trio is gone: unless it had come to its end, say farewell and end. From the server's loop."""
