@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from trio_websock import Handler, OptionError, Push, Response, Shutdown, StateError
-from trio_websock.hosts.asgi import AsgiApp, _post_behind_turn, _way_into
+from trio_websock.hosts.asgi import AsgiApp, _way_into, _way_out_of
 from trio_websock.hosts.asgi_loop import start_loop
 
 Event = dict[str, Any]
@@ -133,8 +133,10 @@ def test_what_is_on_its_way_to_a_loop_that_is_closed_is_lost() -> None:
 
 def test_what_a_closed_loop_leaves_behind_still_reaches_trio() -> None:
     server_loop, loop, reached = asyncio.new_event_loop(), start_loop(), threading.Event()
+    post = _way_out_of(server_loop, loop)
+    post(lambda: pytest.fail("the turn that this waits for never comes"))
     server_loop.close()
-    _post_behind_turn(server_loop, loop, reached.set)
+    post(reached.set)
     assert reached.wait(20)
     loop.end()
     loop.join()

@@ -191,7 +191,7 @@ class AsgiApp:
         """The way from the server's loop, one for all: what one turn of it posts wakes Trio's thread once."""
         way, server_loop = self._way, asyncio.get_running_loop()
         if way is None or way.loop is not loop or way.server_loop is not server_loop:
-            way = self._way = _Way(loop, server_loop, batched(partial(_post_behind_turn, server_loop, loop)))
+            way = self._way = _Way(loop, server_loop, _way_out_of(server_loop, loop))
         return way.post
 
     async def _loop_beside(self) -> TrioLoop:
@@ -211,11 +211,16 @@ class _Way(NamedTuple):
     post: Post
 
 
-def _post_behind_turn(server_loop: asyncio.AbstractEventLoop, loop: TrioLoop, function: Callable[[], None]) -> None:
-    if server_loop.is_closed():  # and a coroutine that it has left behind is being thrown away
-        loop.post(function)
-    else:
-        server_loop.call_soon(loop.post, function)
+def _way_out_of(server_loop: asyncio.AbstractEventLoop, loop: TrioLoop) -> Post:
+    post_behind_turn = batched(partial(server_loop.call_soon, loop.post))
+
+    def post(function: Callable[[], None]) -> None:
+        if server_loop.is_closed():  # and a coroutine that it has left behind is being thrown away
+            loop.post(function)
+        else:
+            post_behind_turn(function)
+
+    return post
 
 
 def _current_run() -> object:
