@@ -212,7 +212,7 @@ class _Way(NamedTuple):
 
 
 def _way_out_of(server_loop: asyncio.AbstractEventLoop, loop: TrioLoop) -> Post:
-    post_behind_turn = batched(partial(server_loop.call_soon, loop.post))
+    post_behind_turn = batched(lambda arrive: server_loop.call_soon(loop.post, arrive))
 
     def post(function: Callable[[], None]) -> None:
         if server_loop.is_closed():  # and a coroutine that it has left behind is being thrown away
