@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -139,3 +140,43 @@ def test_whatever_can_be_called_so_is_taken(shape: Callable[[type], object], fun
 
 def test_functions_of_an_instance_have_no_self() -> None:
     assert bind_handler(SimpleNamespace(init=init, handle_in=handle_in)).name == "SimpleNamespace"
+
+
+@dataclass
+class Chosen(Sound):
+    handle_in: Callable[[object, object], object] = handle_in
+
+
+@dataclass(frozen=True)
+class ChosenForEver(Sound):
+    handle_in: Callable[[object, object], object] = handle_in
+
+
+class Replaced(Sound):
+    def __init__(self) -> None:
+        setattr(self, "handle_in", handle_in)  # noqa: B010  # mypy: a method cannot be assigned to
+
+    def handle_in(self) -> None:  # type: ignore[override]  # the point of the test
+        raise AssertionError
+
+
+@pytest.mark.parametrize("handler", [Chosen, ChosenForEver, Replaced])
+def test_what_stands_in_a_class_is_not_looked_at_where_its_instances_get_their_own(handler: type) -> None:
+    assert bind_handler(handler).open().handle_in("hi", None) == Ok(None)
+
+
+class Wrapper:
+    """Says that it is the function it wraps, as proxies of C's and of the library wrapt do."""
+
+    __class__ = types.FunctionType  # type: ignore[assignment]  # the point of the test
+    __code__ = (lambda message, state, database, session: None).__code__
+    __defaults__ = None
+    __kwdefaults__ = None
+
+    def __call__(self, message: object, state: object) -> Ok[None]:
+        return Ok(None)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=["class", "instance"])
+def test_what_only_says_that_it_is_a_function_may_take_anything(shape: Callable[[type], object]) -> None:
+    bind_handler(shape(type("Chat", (Sound,), {"handle_in": Wrapper()})))

@@ -28,7 +28,7 @@ def awaitless_code(function: object) -> CodeType | None:
     told.
     """
     function = getattr(function, "__func__", function)
-    if not isinstance(function, FunctionType) or not function.__code__.co_flags & inspect.CO_COROUTINE:
+    if type(function) is not FunctionType or not function.__code__.co_flags & inspect.CO_COROUTINE:
         return None
     return None if _has_await(function.__code__) else function.__code__
 

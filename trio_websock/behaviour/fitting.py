@@ -9,7 +9,7 @@ import inspect
 from types import CodeType, FunctionType, MethodType
 from typing import Final
 
-__all__ = ["GIVEN", "check_fit"]
+__all__ = ["GIVEN", "check_fit", "makes_generator"]
 
 GIVEN: Final = {
     "init": ("args",),
@@ -40,21 +40,29 @@ def check_fit(handler: object, handler_name: str, name: str) -> None:
     function, bound = _function_of(handler, name)
     if function is None:
         return
-    code = function.__code__
-    if code.co_flags & _YIELDS and not code.co_flags & inspect.CO_ITERABLE_COROUTINE:
+    is_generator = makes_generator(function)
+    is_fitting = not is_generator and _takes(function, function.__code__, len(GIVEN[name]) + bound)
+    if is_fitting or _is_set_anew(handler, name):
+        return
+    if is_generator:
         raise TypeError(f"{name} of handler {handler_name} is a generator: it must return its result, not yield it")
-    if not _takes(function, code, len(GIVEN[name]) + bound):
-        signature = inspect.signature(function, follow_wrapped=False)
-        raise TypeError(
-            f"{name} of handler {handler_name} cannot be called with ({', '.join(GIVEN[name])}): "
-            f"its signature is {signature}"
-        )
+    signature = inspect.signature(function, follow_wrapped=False)
+    raise TypeError(
+        f"{name} of handler {handler_name} cannot be called with ({', '.join(GIVEN[name])}): "
+        f"its signature is {signature}"
+    )
+
+
+def makes_generator(function: FunctionType) -> bool:
+    """Whether a call makes a generator, which nobody would run; what ``types.coroutine`` has made can be awaited."""
+    flags = function.__code__.co_flags
+    return bool(flags & _YIELDS) and not flags & inspect.CO_ITERABLE_COROUTINE
 
 
 def _function_of(handler: object, name: str) -> tuple[FunctionType | None, int]:
     """The function behind a callback, and how many arguments it gets beside those of the callback: a ``self``."""
     found = getattr(handler, name)
-    if isinstance(found, MethodType):
+    if type(found) is MethodType:
         return _only_function(found.__func__), 1
     if not isinstance(handler, type):
         return _only_function(found), 0
@@ -66,7 +74,16 @@ def _function_of(handler: object, name: str) -> tuple[FunctionType | None, int]:
 
 
 def _only_function(candidate: object) -> FunctionType | None:
-    return candidate if isinstance(candidate, FunctionType) else None
+    # By its type: what wraps a function may say that it is one.
+    return candidate if type(candidate) is FunctionType else None
+
+
+def _is_set_anew(handler: object, name: str) -> bool:
+    """Whether the instances of a class may have a callback of their own, as those of a dataclass with such a field."""
+    if not isinstance(handler, type):
+        return False
+    codes = [getattr(vars(cls).get("__init__"), "__code__", None) for cls in handler.__mro__]
+    return any(name in (*code.co_names, *code.co_consts) for code in codes if isinstance(code, CodeType))
 
 
 def _takes(function: FunctionType, code: CodeType, count: int) -> bool:
