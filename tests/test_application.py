@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import types
@@ -83,6 +84,21 @@ def yields(request: Request) -> Any:
 def test_a_generator_is_told_that_it_answers_nobody(function: Any) -> None:
     with pytest.raises(TypeError, match=r"yields.* is a generator: it must return its answer, not yield it"):
         site_of(function)
+
+
+@types.coroutine
+def yields_to_trio(database: object, request: Request) -> Any:
+    yield
+
+
+@functools.wraps(yields_to_trio)
+def with_database(request: Request) -> Any:
+    return yields_to_trio("database", request)
+
+
+@pytest.mark.parametrize("function", [with_database, functools.partial(yields_to_trio, "database")])
+def test_a_decorator_and_a_partial_may_give_what_a_request_does_not(function: Any) -> None:
+    assert isinstance(site_of(function), FunctionSite)
 
 
 @pytest.mark.parametrize("function", [print, iter, lambda *everything: Response(204)])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import warnings
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import pytest
@@ -98,8 +98,23 @@ class Unsigned:
 async def wrapped(app: Any, scope: Any, receive: Any, send: Any) -> None: ...
 
 
+@wraps(wrapped)
+async def unwrapped(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class Unresolved:
+    """As a function whose annotations are names for type checkers only, from Python 3.14 on."""
+
+    @property
+    def __signature__(self) -> Any:
+        raise NameError("name 'Scope' is not defined")
+
+    def __call__(self, *arguments: Any) -> Any: ...
+
+
 @pytest.mark.parametrize(
-    "application", [Endpoint, Framework(), Framework().__call__, Unsigned(), partial(wrapped, None), min]
+    "application",
+    [Endpoint, Framework(), Framework().__call__, Unsigned(), Unresolved(), partial(wrapped, None), unwrapped, min],
 )
 def test_whatever_may_be_called_as_asgi_has_it_is_taken(application: Any) -> None:
     assert given_http(application) is application

@@ -9,9 +9,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from types import CodeType
+from functools import partial
+from types import FunctionType
 from typing import Final, NamedTuple, Protocol, TypeAlias, final
 
+from .behaviour.fitting import makes_generator
 from .behaviour.handler import BoundHandler, bind_handler, is_handler
 from .errors import UpgradeRefused, describe, only_exception
 from .faults import split_fault
@@ -88,15 +90,15 @@ def _check_application(function: Callable[..., object]) -> None:
     if why is not None:
         hint = "an ASGI application goes into http= of serve"
         raise TypeError(f"{function!r} cannot be called with a request alone ({why}); {hint}")
-    if inspect.isasyncgenfunction(function) or _is_generator(function):
+    if _is_generator(function):
         raise TypeError(f"{function!r} is a generator: it must return its answer, not yield it")
 
 
-def _is_generator(function: Callable[..., object]) -> bool:
-    # What types.coroutine has made can be awaited though it yields.
-    code = getattr(function, "__code__", None)
-    flags = code.co_flags if isinstance(code, CodeType) else 0
-    return inspect.isgeneratorfunction(function) and not flags & inspect.CO_ITERABLE_COROUTINE
+def _is_generator(function: object) -> bool:
+    while isinstance(function, partial):
+        function = function.func
+    function = getattr(function, "__func__", function)
+    return type(function) is FunctionType and makes_generator(function)
 
 
 @final

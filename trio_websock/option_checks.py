@@ -79,10 +79,13 @@ def check_context(name: str, context: object, *, server_side: bool) -> None:
 
 
 def objection_to_calling(function: Callable[..., object], *arguments: object) -> str | None:
-    """Why ``function`` cannot be called with these arguments; ``None`` if it can, or does not say what it takes."""
+    """Why ``function`` cannot be called with these arguments; ``None`` if it can, or does not say what it takes.
+
+    Of a decorated one it is asked what the decorator has made of it, which may give more to what it decorates.
+    """
     try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (NameError, TypeError, ValueError):  # the first of an annotation that only a type checker can read
         return None
     try:
         signature.bind(*arguments)

@@ -15,6 +15,7 @@ from typing import Any, Generic, NoReturn, TypeVar, final, get_origin
 
 from ..errors import describe
 from ..messages import Ping, Pong
+from ..option_checks import objection_to_calling
 from .awaitless import awaitless_code
 from .fitting import check_fit
 from .reasons import Reason
@@ -211,17 +212,12 @@ def _check_constructor(handler: type) -> None:
     # Done for each upgrade, and of what a class inherits from object the signature has to be parsed from a text.
     if all(getattr(handler, name) is getattr(object, name) for name in ("__init__", "__new__")):
         return
-    try:
-        signature = inspect.signature(handler)
-    except ValueError:  # made in C, without a signature to look at
-        return
-    try:
-        signature.bind()
-    except TypeError as exc:
+    why = objection_to_calling(handler)
+    if why is not None:
         raise TypeError(
-            f"handler {_name_of(handler)} needs arguments ({exc}), but every connection gets an instance of its own: "
+            f"handler {_name_of(handler)} needs arguments ({why}), but every connection gets an instance of its own: "
             "hand over an instance to share, or a class that needs none"
-        ) from None
+        )
 
 
 def _defines(handler: object, name: str) -> bool:
