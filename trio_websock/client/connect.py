@@ -306,6 +306,7 @@ async def connect(
         ConnectFailed: there is no connection, or not within ``connect_timeout``; and none is wanted any more.
         UpgradeRejected: the same, as the server answered with something else than 101; it carries the response.
         HandshakeError: the same, as the server's 101 is not what RFC 6455 expects.
+        StateError: Trio does not run here.
 
     Checkpoint: always.
     Cancelled: the server is told 1001, ``terminate`` runs within ``terminate_timeout``, and nobody waits for the

@@ -40,6 +40,7 @@ def open_websocket(url: str, **options: Unpack[ClientKeywords]) -> AbstractAsync
         ConnectFailed: there is no connection, or not within ``connect_timeout``.
         UpgradeRejected: the server answered with something else than 101; it carries the response.
         HandshakeError: the server's 101 is not what RFC 6455 expects.
+        StateError: Trio does not run here.
 
     What the block raises comes out as it is.
 

@@ -80,6 +80,7 @@ async def serve_stream(
             not been touched.
         OptionError: an option with a value that is not allowed; ``compress`` beside a ``request``, whose answer must
             have named it.
+        StateError: Trio does not run here.
 
     No exception of the handler or of the application function leaves it.
 
