@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import pytest
 from hypothesis import settings
 
 sys.path.append(str(Path(__file__).parent))  # modules that tests share: tests are no package
+
+# Tests press Ctrl-C. Whoever is started in the background of a script inherits that it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Hypothesis measures its deadline in real time, which a busy machine overruns without any fault of ours.
 settings.register_profile("unhurried", deadline=None)
