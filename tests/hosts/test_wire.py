@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import socket
 import sys
 
@@ -14,45 +15,19 @@ from trio_websock import ConnectionLost
 from trio_websock.hosts.readiness import Watch
 from trio_websock.hosts.wire import RECEIVE_SIZE, SocketWire
 
+wires = importlib.import_module("wires")
 
-@pytest.fixture
-async def pair():
-    """A wire and the plain socket at its other end."""
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    wire = SocketWire(ours)
-    yield wire, theirs
-    wire.abort()
-    theirs.close()
+LARGE = wires.LARGE
+pair = wires.pair
+read_all = wires.read_all
+read_while = wires.read_while
 
 
 def fill(wire):
     """Queue more than the kernel takes; what was queued."""
-    data = bytes(range(256)) * 16384
-    wire.write_nowait([data])
+    wire.write_nowait([LARGE])
     assert not wire.flush_nowait()
-    return data
-
-
-def read_all(theirs):
-    chunks = []
-    while True:
-        try:
-            chunk = theirs.recv(1 << 20)
-        except BlockingIOError:
-            return b"".join(chunks)
-        if not chunk:
-            return b"".join(chunks)
-        chunks.append(chunk)
-
-
-async def read_while(theirs, wire):
-    """Read at the other end until ``wire`` has nothing left."""
-    chunks = []
-    while not wire.flush_nowait():
-        chunks.append(read_all(theirs))
-        await wire.flush_some()
-    return b"".join([*chunks, read_all(theirs)])
+    return LARGE
 
 
 class Starved(socket.socket):

@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import socket
+import importlib
 
 import pytest
 
-from trio_websock.hosts.wire import SocketWire
+wires = importlib.import_module("wires")
 
-LARGE = bytes(range(256)) * 16384  # more than the kernel takes
-
-
-@pytest.fixture
-async def pair():
-    """A wire and the plain socket at its other end."""
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    wire = SocketWire(ours)
-    yield wire, theirs
-    wire.abort()
-    theirs.close()
-
-
-def read_all(theirs):
-    data = b""
-    try:
-        while piece := theirs.recv(1 << 20):
-            data += piece
-    except BlockingIOError:
-        pass
-    return data
-
-
-async def read_while(theirs, wire):
-    """Read at the other end until ``wire`` has nothing left."""
-    data = b""
-    while not wire.flush_nowait():
-        data += read_all(theirs)
-        await wire.flush_some()
-    return data + read_all(theirs)
+LARGE = wires.LARGE
+pair = wires.pair
+read_all = wires.read_all
+read_while = wires.read_while
 
 
 @pytest.mark.parametrize("chunks", [[b"one"], [b"o", b"", b"ne"], []])

@@ -39,10 +39,10 @@ def page(request: Request) -> Response:
     return Response(200, "page")
 
 
-def session_over(wire: Wire, app: object = page) -> tuple[Session, Ledger]:
+def session_over(wire: Wire, app: object = page, **more: Any) -> tuple[Session, Ledger]:
     """A session that gives its client ten seconds to ask, and seven to take an answer."""
     ledger = Ledger()
-    options = ServerOptions(port=0, handshake_timeout=10)
+    options = ServerOptions(port=0, handshake_timeout=10, **more)
     return Session(wire, site_for(app, Options(), ledger), options, write_timeout=7, ledger=ledger), ledger
 
 
@@ -115,9 +115,8 @@ async def test_tls_that_stalls_is_counted_and_nobodys_fault(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     trustme.CA().issue_cert("localhost").configure_cert(context)
     _, theirs = trio.testing.memory_stream_pair()
-    ledger = Ledger()
-    options = ServerOptions(port=0, ssl_context=context)
-    await Session(StreamWire(theirs), site_for(page, Options(), ledger), options, write_timeout=1, ledger=ledger).run()
+    session, ledger = session_over(StreamWire(theirs), ssl_context=context)
+    await session.run()
     assert ledger.handshake_failures == 1
     assert [record.message for record in caplog.records if record.levelno > logging.DEBUG] == []
 
