@@ -14,9 +14,14 @@ from ..headers import kinds_of
 from ..response import BODILESS
 from .answers import checked_lines, status_lines
 
-__all__ = ["AsgiResponse"]
+__all__ = ["AsgiResponse", "type_of"]
 
 _LAST_CHUNK = b"0\r\n\r\n"
+
+
+def type_of(event: object) -> object:
+    """What an application has sent, by its ``type``; where it is no event at all, that itself."""
+    return event.get("type") if isinstance(event, Mapping) else event
 
 
 @final
@@ -75,7 +80,7 @@ class AsgiResponse:
 
         Source: ASGI, Response Start and Response Body; RFC 9112 §6.
         """
-        kind = event.get("type") if isinstance(event, Mapping) else event
+        kind = type_of(event)
         if self.is_complete:
             raise StateError(f"{describe(kind)} came behind the end of the response")
         if kind == "http.response.start":

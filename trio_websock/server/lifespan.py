@@ -11,7 +11,7 @@ In: an application. Out: whether it has started, its state for requests, and its
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, final
 
 import trio
@@ -19,6 +19,7 @@ import trio
 from ..errors import StartupFailed, StateError, describe
 from ..faults import split_fault
 from ..options import AsgiApplication
+from .asgi_response import type_of
 from .asgi_scope import lifespan_scope
 
 __all__ = ["Lifespan"]
@@ -149,8 +150,7 @@ class Lifespan:
 
     async def _send(self, event: MutableMapping[str, Any]) -> None:
         await trio.lowlevel.checkpoint()
-        kind = event.get("type") if isinstance(event, Mapping) else event
-        is_starting = not self._started.is_set()
+        kind, is_starting = type_of(event), not self._started.is_set()
         if is_starting and kind == "lifespan.startup.complete":
             self._is_complete = True
             self._started.set()
