@@ -11,6 +11,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable
+from types import FunctionType
 
 from .errors import OptionError
 
@@ -19,10 +20,12 @@ __all__ = [
     "check_context",
     "check_count",
     "check_flag",
+    "check_function",
     "check_path",
     "check_range",
     "check_seconds",
     "objection_to_calling",
+    "takes",
 ]
 
 
@@ -78,11 +81,21 @@ def check_context(name: str, context: object, *, server_side: bool) -> None:
         raise OptionError(name, context, f"an ssl.SSLContext for a {side}'s side ({made})")
 
 
+def check_function(name: str, function: Callable[..., object], argument: str) -> None:
+    """Insist on a function that can be called with one argument alone, as far as that can be told."""
+    why = objection_to_calling(function, None)
+    if why is not None:
+        raise OptionError(name, function, f"a function that can be called with {argument} alone ({why})")
+
+
 def objection_to_calling(function: Callable[..., object], *arguments: object) -> str | None:
     """Why ``function`` cannot be called with these arguments; ``None`` if it can, or does not say what it takes.
 
     Of a decorated one it is asked what the decorator has made of it, which may give more to what it decorates.
     """
+    # Options come with each upgrade, and a signature takes many times as long. A bare function's is what its code says.
+    if type(function) is FunctionType and not vars(function) and takes(function, len(arguments)):
+        return None
     try:
         signature = inspect.signature(function, follow_wrapped=False)
     except (NameError, TypeError, ValueError):  # the first of an annotation that only a type checker can read
@@ -92,6 +105,14 @@ def objection_to_calling(function: Callable[..., object], *arguments: object) ->
     except TypeError as exc:
         return str(exc)
     return None
+
+
+def takes(function: FunctionType, count: int) -> bool:
+    """Whether the code of ``function`` can be called with so many arguments, all of them by position."""
+    code = function.__code__
+    least = code.co_argcount - len(function.__defaults__ or ())
+    most = code.co_argcount if not code.co_flags & inspect.CO_VARARGS else count
+    return least <= count <= most and code.co_kwonlyargcount <= len(function.__kwdefaults__ or ())
 
 
 def check_asgi(name: str, application: object) -> None:

@@ -20,10 +20,10 @@ from .option_checks import (
     check_context,
     check_count,
     check_flag,
+    check_function,
     check_path,
     check_range,
     check_seconds,
-    objection_to_calling,
 )
 
 if TYPE_CHECKING:
@@ -353,9 +353,7 @@ def _checked_origins(origins: Origins) -> Origins:
         # What a coroutine function returns is true before it has been awaited: it would let everybody in.
         if inspect.iscoroutinefunction(origins) or inspect.iscoroutinefunction(type(origins).__call__):
             raise OptionError("origins", origins, "a plain function, which decides without waiting")
-        why = objection_to_calling(origins, None)
-        if why is not None:
-            raise OptionError("origins", origins, f"a function that can be called with a request alone ({why})")
+        check_function("origins", origins, "a request")
         return origins
     if isinstance(origins, str) and origins in ("same", "any"):
         return origins

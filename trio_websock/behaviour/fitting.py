@@ -9,6 +9,8 @@ import inspect
 from types import CodeType, FunctionType, MethodType
 from typing import Final
 
+from ..option_checks import takes
+
 __all__ = ["GIVEN", "check_fit", "makes_generator"]
 
 GIVEN: Final = {
@@ -41,7 +43,8 @@ def check_fit(handler: object, handler_name: str, name: str) -> None:
     if function is None:
         return
     is_generator = makes_generator(function)
-    is_fitting = not is_generator and _takes(function, function.__code__, len(GIVEN[name]) + bound)
+    # By its code: inspect.signature takes a decorator's word for what the function takes, and many times as long.
+    is_fitting = not is_generator and takes(function, len(GIVEN[name]) + bound)
     if is_fitting or _is_set_anew(handler, name):
         return
     if is_generator:
@@ -84,11 +87,3 @@ def _is_set_anew(handler: object, name: str) -> bool:
         return False
     codes = [getattr(vars(cls).get("__init__"), "__code__", None) for cls in handler.__mro__]
     return any(name in (*code.co_names, *code.co_consts) for code in codes if isinstance(code, CodeType))
-
-
-def _takes(function: FunctionType, code: CodeType, count: int) -> bool:
-    """Whether ``function`` can be called with so many arguments, all of them by position."""
-    # By its code: inspect.signature takes a decorator's word for what the function takes, and many times as long.
-    least = code.co_argcount - len(function.__defaults__ or ())
-    most = code.co_argcount if not code.co_flags & inspect.CO_VARARGS else count
-    return least <= count <= most and code.co_kwonlyargcount <= len(function.__kwdefaults__ or ())

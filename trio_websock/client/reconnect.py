@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias, final
 from ..behaviour.reasons import DISCONNECTED, RESTART, Error, Normal, Reason, Remote, Timeout, stop_outcome
 from ..codes import SENDABLE, CloseCode, is_sendable
 from ..errors import ConnectionLost, OptionError, WriteTimeout
-from ..option_checks import check_count, check_flag, objection_to_calling
+from ..option_checks import check_count, check_flag, check_function
 from .answer import HandshakeResponse
 from .failures import ConnectFailed, HandshakeError, ProxyFailed, UpgradeRejected
 
@@ -138,11 +138,10 @@ class Reconnect:
             check_count("max_attempts", self.max_attempts, "a positive integer or None")
         object.__setattr__(self, "codes", _checked_codes(self.codes))
         check_flag("keep_state", self.keep_state)
-        if self.decide is not None and not callable(self.decide):
-            raise OptionError("decide", self.decide, "a function of an Outage, or None")
-        why = self.decide and objection_to_calling(self.decide, None)
-        if why:
-            raise OptionError("decide", self.decide, f"a function that can be called with an Outage alone ({why})")
+        if self.decide is not None:
+            if not callable(self.decide):
+                raise OptionError("decide", self.decide, "a function of an Outage, or None")
+            check_function("decide", self.decide, "an Outage")
 
     def allows(self, cause: object, attempts: int) -> bool:
         """Whether to connect again, if nobody decides otherwise.
